@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    @property
+    @cached_property
     def uniform(self) -> bool:
         """Whether all pictures have one size, so that they stack."""
         return bool((self.sizes == self.sizes[0]).all())
@@ -137,7 +138,7 @@ class Pictures:
         length = self.channels * height * width
         shape = (len(indices), self.channels, height, width)
         starts = self.offsets[indices]
-        if self._packed_evenly(length):
+        if self._stacked:
             rows = (starts // length).to(self.pixels.device)
 
             def take(buffer: Tensor) -> Tensor:
@@ -205,8 +206,13 @@ class Pictures:
         where = where.to(self.pixels.device)
         return self._both(lambda buffer: buffer[where])
 
-    def _packed_evenly(self, length: int) -> bool:
-        return self.pixels.numel() % length == 0 and self.uniform
+    @cached_property
+    def _stacked(self) -> bool:
+        """Whether the buffer is a plain stack (N, C, H, W), so that rows can be picked from it."""
+        height, width = self.sizes[0].tolist()
+        length = self.channels * height * width
+        even = self.pixels.numel() % length == 0
+        return self.uniform and even and bool((self.offsets % length == 0).all())
 
     def _both(self, take: Callable[[Tensor], Tensor]) -> Batch:
         clean = _unit(take(self.pixels))

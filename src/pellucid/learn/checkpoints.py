@@ -1,0 +1,188 @@
+"""Models on disk: one `.safetensors` file with the weights and, beside them, what they are.
+
+Name, options, recipe, data, licence and scores travel in the file's metadata, so a model opens
+without its source. No pickle is ever read: a safetensors file is a JSON header and plain numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from pellucid import __version__
+from pellucid.errors import CheckpointError, PellucidError
+from pellucid.images.files import atomic
+from pellucid.learn.models import Restorer, create
+
+FORMAT = 1
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+
+
+def describe(model: Restorer, **more: Any) -> dict[str, Any]:
+    """What a checkpoint says of its model; also what an exported file carries.
+
+    Args:
+        model: The model.
+        **more: ``recipe``, ``data``, ``licence``, ``scores`` and whatever else should travel.
+    """
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model.kind,
+        "options": model.options,
+        "image_channels": model.image_channels,
+        "multiple_of": model.multiple_of,
+        "image_size": model.image_size,
+        "halo": model.halo,
+        "recipe": None,
+        "data": None,
+        "licence": None,
+        "scores": None,
+        **more,
+    }
+
+
+def save(model: Restorer, path: str | Path, **more: Any) -> Path:
+    """Write `model` to a `.safetensors` file, whole or not at all.
+
+    Args:
+        model: Any model of this package.
+        path: Where to; an existing file is replaced.
+        **more: Metadata to keep, as in `describe`.
+
+    Raises:
+        ImageError: The place cannot be written to.
+    """
+    target = Path(path)
+    # The same bytes for the same weights: sorted names, dense and contiguous tensors.
+    state = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in sorted(model.state_dict().items())
+    }
+    known = getattr(model, "metadata", {})
+    told = describe(model, **{k: v for k, v in known.items() if k in _KEPT}, **more)
+    text = json.dumps(told, sort_keys=True)
+    with atomic(target) as draft:
+        Path(draft).write_bytes(to_bytes(state, {"pellucid": text}))
+    return target
+
+
+_KEPT = ("recipe", "data", "licence", "scores")
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What the checkpoint at `path` says of itself; its weights are not read.
+
+    Raises:
+        CheckpointError: It is missing, damaged, not ours, or of a format this version cannot read.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise CheckpointError(f"there is no model file {source}")
+    if source.is_dir():
+        raise CheckpointError(
+            f"{source} is a folder; give the model file in it (model.safetensors)"
+        )
+    try:
+        with safe_open(os.fspath(source), framework="pt") as file:
+            told = (file.metadata() or {}).get("pellucid")
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{source} is not a readable .safetensors file ({_short(error)}); it may be truncated "
+            "or of another kind (pickled .pt and .ckpt files are never loaded)"
+        ) from error
+    if told is None:
+        raise CheckpointError(
+            f"{source} holds weights but says nothing of its model; pellucid "
+            "reads the checkpoints that pellucid.learn.checkpoints.save writes"
+        )
+    try:
+        metadata = json.loads(told)
+        version = metadata["format"]
+        kind, options = metadata["model"], metadata["options"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{source}: its description is damaged ({_short(error)})") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{source} has checkpoint format {version!r}, written by pellucid "
+            f"{metadata.get('version', '?')}; this is pellucid {__version__}, which reads format "
+            f"{FORMAT}; install the matching version"
+        )
+    if not isinstance(kind, str) or not isinstance(options, dict):
+        raise CheckpointError(f"{source}: its description is damaged (no model name or options)")
+    return dict(metadata)
+
+
+def load(source: str | Path, *, device: str = "cpu") -> Restorer:
+    """The model in a checkpoint, ready to restore (in evaluation mode).
+
+    Args:
+        source: A `.safetensors` file, a run folder that holds ``model.safetensors``, or the name
+            of a shipped model.
+        device: Where to put it: 'cpu', 'cuda', 'mps'.
+
+    Returns:
+        The model; ``model.metadata`` is what the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: See `read_metadata`; or the weights do not fit the model.
+    """
+    path = _find(source)
+    metadata = read_metadata(path)
+    try:
+        model = create(metadata["model"], **_plain(metadata["options"]))
+        with safe_open(os.fspath(path), framework="pt") as file:
+            _check_weights(
+                path, model, {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}
+            )
+            state = {name: file.get_tensor(name) for name in file.keys()}
+        model.load_state_dict(state)
+    except PellucidError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (
+        SafetensorError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        MemoryError,
+        OverflowError,
+    ) as error:
+        raise CheckpointError(f"{path}: the weights do not fit ({_short(error)})") from error
+    model.metadata = metadata  # type: ignore[assignment]
+    return model.eval().to(device)
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_dir() and (path / "model.safetensors").exists():
+        return path / "model.safetensors"
+    shipped = SHIPPED / f"{source}.safetensors"
+    if not path.exists() and path.name == str(source) and not path.suffix and shipped.exists():
+        return shipped
+    return path
+
+
+def _check_weights(path: Path, model: Restorer, found: dict[str, tuple[int, ...]]) -> None:
+    """Say which weight differs, before any of them is read."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise CheckpointError(
+                f"weight '{name}' has shape {found.get(name)} but the model needs "
+                f"{wanted.get(name)}; the file does not belong to its own description"
+            )
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as constructors take them: JSON's lists were tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

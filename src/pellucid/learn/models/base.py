@@ -1,0 +1,161 @@
+"""What every model promises: an image in, an image of the same size out, and its own loss.
+
+`Restorer` pads, runs and crops, so that any size works; `Autoencoder` can also stop half-way, at
+the code. Read next: `blocks` for the layers, `conv` for the plainest model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pellucid.errors import OptionError, unknown
+
+Output = Literal["sigmoid", "linear"]
+Loss = Literal["mse", "bce", "l1"]
+LOSSES = ("mse", "bce", "l1")
+
+
+class Restorer(nn.Module):
+    """A model that maps a damaged image to a restored one of the same size.
+
+    Subclasses call ``super().__init__`` and define `restore`, which may trust that height and
+    width are multiples of `multiple_of`. A model remembers the options that it was made with.
+
+    Attributes:
+        kind: The name in the table of models.
+        options: Every constructor option with its value.
+        image_channels: 1 for grey, 3 for colour.
+        multiple_of: `restore` sees sizes that are multiples of this.
+        image_size: Height and width that the model is bound to, or None if any size works.
+    """
+
+    kind: ClassVar[str] = ""
+    options: dict[str, Any]
+
+    def __new__(cls, *args: Any, **options: Any) -> Restorer:
+        """Note the options before any subclass acts on them, defaults included."""
+        model = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        known = [name for name in signature.parameters if name != "self"]
+        for name in options:
+            if name not in known:
+                raise unknown(f"option of '{cls.kind}'", name, known)
+        bound = signature.bind(model, *args, **options)
+        bound.apply_defaults()
+        chosen = {name: value for name, value in bound.arguments.items() if name != "self"}
+        object.__setattr__(model, "options", chosen)
+        return model
+
+    def __init__(
+        self,
+        *,
+        image_channels: int,
+        multiple_of: int,
+        output: Output,
+        loss: Loss,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if image_channels not in (1, 3):
+            raise OptionError(f"image_channels is {image_channels}; 1 (grey) or 3 (colour) work")
+        if output not in ("sigmoid", "linear"):
+            raise unknown("output", output, ("sigmoid", "linear"))
+        self.image_channels = image_channels
+        self.multiple_of = multiple_of
+        self.image_size = image_size
+        self.output = output
+        self.criterion: Loss = "mse"
+        self.use_loss(loss)
+
+    @property
+    def halo(self) -> int | None:
+        """How far a pixel's influence reaches, in pixels; None if over the whole image."""
+        return None
+
+    def use_loss(self, loss: str) -> None:
+        """Choose what `loss` measures: 'mse', 'bce' or 'l1'.
+
+        Raises:
+            OptionError: The name is unknown, or 'bce' is asked of a linear output.
+        """
+        if loss not in LOSSES:
+            raise unknown("loss", loss, LOSSES)
+        if loss == "bce" and self.output != "sigmoid":
+            raise OptionError(
+                "loss 'bce' compares probabilities and needs output='sigmoid', but the output is "
+                f"'{self.output}'; choose 'mse' or 'l1', or a sigmoid output"
+            )
+        self.criterion = loss  # type: ignore[assignment]
+        self.options["loss"] = loss
+
+    def restore(self, x: Tensor) -> Tensor:
+        """The restored image before the output's activation; sizes are multiples already."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The restored image.
+
+        Args:
+            x: (B, C, H, W), float, in [0, 1]; H and W are free.
+
+        Returns:
+            Same shape; in [0, 1] where the output is a sigmoid.
+        """
+        raw = self._raw(x)
+        return torch.sigmoid(raw) if self.output == "sigmoid" else raw
+
+    def loss(self, damaged: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """What training minimises, as named terms whose sum counts; means over all pixels."""
+        raw = self._raw(damaged).float()
+        if self.criterion == "bce":
+            return {"bce": F.binary_cross_entropy_with_logits(raw, clean)}
+        restored = torch.sigmoid(raw) if self.output == "sigmoid" else raw
+        measure = F.mse_loss if self.criterion == "mse" else F.l1_loss
+        return {self.criterion: measure(restored, clean)}
+
+    def _raw(self, x: Tensor) -> Tensor:
+        """Pad, run, crop."""
+        height, width = x.shape[-2:]
+        if x.shape[1] != self.image_channels:
+            raise OptionError(
+                f"the image has {x.shape[1]} channels but this model was made for "
+                f"{self.image_channels}; use pellucid.denoise(), which converts"
+            )
+        return self.restore(self._pad(x))[..., :height, :width]
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """Repeat the last row and column until the sizes fit."""
+        height, width = x.shape[-2:]
+        if self.image_size is None:
+            down, right = -height % self.multiple_of, -width % self.multiple_of
+        else:
+            high, wide = (
+                -(-side // self.multiple_of) * self.multiple_of for side in self.image_size
+            )
+            down, right = high - height, wide - width
+            if height > self.image_size[0] or width > self.image_size[1]:
+                raise OptionError(
+                    f"the image is {height}x{width} but this model's dense code is bound to "
+                    f"{self.image_size[0]}x{self.image_size[1]}; resize it, or make a model with a "
+                    "spatial code (code_size=None), which takes any size"
+                )
+        if isinstance(down, int) and isinstance(right, int) and down == right == 0:
+            return x
+        return F.pad(x, (0, right, 0, down), mode="replicate")
+
+
+class Autoencoder(Restorer):
+    """A restorer with a code half-way: ``forward(x)`` is ``decode(encode(x))``."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of images (B, C, H, W): (B, K, h, w), or (B, K) where it is dense."""
+        raise NotImplementedError
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Images from codes, as large as the padded input was."""
+        raise NotImplementedError
