@@ -133,6 +133,8 @@ def _stage(part: str, spec: str) -> Stage:
     name, colon, strength = (piece.strip() for piece in part.partition(":"))
     if not name:
         raise OptionError(f"malformed damage '{spec}'; write {_GRAMMAR}")
+    if name == "none":
+        raise OptionError(f"'none' stands alone, it takes no strength or partner: '{spec}'")
     if name not in DEGRADATIONS:
         raise unknown("degradation", name, [*DEGRADATIONS, "none"])
     if not colon:
