@@ -1,0 +1,174 @@
+"""Find picture files, open them, and write one so that it is whole or absent.
+
+Nothing here decodes. Read next: ``picture`` (what a file becomes), ``standard`` and ``tiff`` (how).
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pellucid.errors import ImageError
+from pellucid.images.kinds import HEAD_BYTES, KINDS, SUFFIXES, identify
+
+
+def find(folder: str | Path) -> list[Path]:
+    """The pictures in a folder and below it, by suffix, sorted; hidden ones are left out.
+
+    Raises:
+        ImageError: The folder does not exist or holds no picture.
+    """
+    top = Path(folder)
+    if not top.is_dir():
+        what = "is a file, not a folder" if top.exists() else "no such folder"
+        raise ImageError(f"{top}: {what}; give a folder of pictures")
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(f"{error.filename}: {_reason(error)}") from error
+
+    found: list[Path] = []
+    for place, folders, names in os.walk(top, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    if not found:
+        wanted = ", ".join(kind.suffixes[0] for kind in KINDS.values())
+        raise ImageError(f"{top}: no pictures in this folder; looked for {wanted}")
+    return sorted(found)
+
+
+@contextmanager
+def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
+    """A seekable stream over the source, and the name to call it by."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source), "the given bytes"
+        return
+    if not isinstance(source, (str, Path)):
+        name = getattr(source, "name", None)
+        name = name if isinstance(name, str) else "the given stream"
+        yield (source if _seekable(source) else _gathered(source, name)), name
+        return
+    name = str(source)
+    try:
+        file = open(source, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ImageError(f"{name}: {_reason(error)}") from error
+    except ValueError as error:  # a NUL in the path
+        raise ImageError(f"{name!r}: not a possible file name") from error
+    with file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield file, name
+        else:
+            yield _gathered(file, name), name
+
+
+def size_of(stream: BinaryIO) -> int:
+    """Bytes in a seekable stream; its position is kept."""
+    here = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
+    return end
+
+
+def _seekable(stream: BinaryIO) -> bool:
+    try:
+        return stream.seekable()
+    except (AttributeError, ValueError):
+        return False
+
+
+def _gathered(stream: BinaryIO, name: str) -> BinaryIO:
+    """All of a pipe in memory; the head is judged first, so that /dev/zero is refused at once."""
+    try:
+        head = stream.read(HEAD_BYTES)
+        identify(head, name)
+        return io.BytesIO(head + stream.read())
+    except OSError as error:
+        raise ImageError(f"{name}: {_reason(error)}") from error
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """A new binary file (readable too) that takes its place at the end, whole, or not at all.
+
+    It is written beside its place and renamed, so a killed run leaves the old file or the new one.
+    A link is followed; a device (/dev/null) is written directly.
+
+    Raises:
+        ImageError: No such folder, no permission, no space left.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise ImageError(f"{path}: this is a folder; give a file name inside it")
+    if target.exists() and not target.is_file():
+        with _told(path), open(target, "r+b", buffering=0) as device:
+            yield device
+        return
+    if not target.parent.is_dir():
+        raise ImageError(f"{path}: the folder {target.parent} does not exist; create it first")
+    with _told(path):
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "read-only")
+        number, temporary = tempfile.mkstemp(
+            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
+        )
+        try:
+            os.close(number)  # opened again by name, which TIFF's writer asks for
+            with open(temporary, "w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, _mode(target))
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _told(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+def _mode(target: Path) -> int:
+    """Permissions of the file that is replaced, else what the user's umask gives."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.EACCES: "no permission; change that of the file or its folder, or choose another place",
+    errno.EPERM: "no permission; change that of the file or its folder, or choose another place",
+    errno.EROFS: "the disk is read-only; choose another place",
+    errno.ENOSPC: "no space left on the disk; free some or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EISDIR: "this is a folder; give the files in it",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "the links go round in a circle",
+    errno.EFBIG: "the file would be too large for this disk",
+}
+
+
+def _reason(error: OSError) -> str:
+    if error.errno is None:
+        return str(error) or type(error).__name__
+    return _REASONS.get(error.errno, os.strerror(error.errno))

@@ -1,0 +1,327 @@
+"""PNG, JPEG, WebP, AVIF, BMP and GIF, through Pillow.
+
+Each format's own reader is opened by the kind that was sniffed, not through ``Image.open``: only
+that reader sees the file, its size is judged by our own limit, and starting is quicker. Pixels are
+copied out in bands, so that a picture is held twice for as short as can be.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from pellucid.errors import ImageError
+from pellucid.images import exif as exif_block
+from pellucid.images import png
+from pellucid.images.files import size_of
+from pellucid.images.kinds import KINDS, check_size
+from pellucid.images.picture import Array, Picture, bands
+
+_PLUGINS = {
+    "png": ("PngImagePlugin", "PngImageFile"),
+    "jpeg": ("JpegImagePlugin", "JpegImageFile"),
+    "webp": ("WebPImagePlugin", "WebPImageFile"),
+    "avif": ("AvifImagePlugin", "AvifImageFile"),
+    "bmp": ("BmpImagePlugin", "BmpImageFile"),
+    "gif": ("GifImagePlugin", "GifImageFile"),
+}
+
+# Good to the eye at a moderate size, for pictures that bring no setting of their own.
+QUALITY = {"jpeg": 92, "webp": 90, "avif": 85}
+
+
+def read(stream: BinaryIO, kind: str, name: str) -> Picture:
+    """The picture in the stream; the first frame of an animation."""
+    header = None
+    if kind == "png":
+        header = png.scan(stream, name)
+    else:
+        _check_before(stream, kind, name)
+    stream.seek(0)
+    try:
+        image = _open(stream, kind)
+        check_size(kind, *image.size, bits=_bits(image.mode), stored=size_of(stream), name=name)
+        storage = _storage(image, kind, stream, header)
+        if header is not None and header.depth == 16:
+            samples, alpha = png.read16(stream, header)
+            info, bits, icc = image.info, 16, image.info.get("icc_profile")
+        else:
+            image.load()
+            info = image.info
+            samples, alpha, bits, icc = _unpack(image, name)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory for this picture; free some") from error
+    except Exception as error:  # what Pillow raises on a hostile file is anyone's guess
+        raise ImageError(f"{name}: {png.DAMAGED} ({_short(error)})") from error
+    exif = exif_block.bare(info.get("exif"))
+    return Picture(
+        samples,
+        alpha,
+        bits=bits,
+        icc=icc,
+        exif=exif,
+        dpi=_dpi(info.get("dpi")),
+        orientation=exif_block.orientation(exif),
+        kind=kind,
+        storage=storage,
+    )
+
+
+def _open(stream: BinaryIO, kind: str) -> Image.Image:
+    module, reader = _PLUGINS[kind]
+    image: Image.Image = getattr(import_module(f"PIL.{module}"), reader)(stream)
+    return image
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:120] or type(error).__name__
+
+
+def _bits(mode: str) -> int:
+    if mode == "1":
+        return 1
+    return 8 * Image.getmodebands(mode)
+
+
+def _check_before(stream: BinaryIO, kind: str, name: str) -> None:
+    """Judge the size where Pillow's reader would allocate as soon as it is opened."""
+    if kind not in ("webp", "avif"):
+        return
+    stream.seek(0)
+    head = stream.read(64 * 1024)
+    total = size_of(stream)
+    width = height = None
+    if kind == "webp" and len(head) >= 30:
+        form = head[12:16]
+        if form == b"VP8X":
+            width = int.from_bytes(head[24:27], "little") + 1
+            height = int.from_bytes(head[27:30], "little") + 1
+        elif form == b"VP8L":
+            packed = int.from_bytes(head[21:25], "little")
+            width, height = (packed & 0x3FFF) + 1, ((packed >> 14) & 0x3FFF) + 1
+        elif form == b"VP8 ":
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
+        if int.from_bytes(head[4:8], "little") + 8 > total + 1:
+            raise ImageError(f"{name}: {png.DAMAGED}")
+    if kind == "avif":
+        place = head.find(b"ispe")
+        if 0 <= place <= len(head) - 16:
+            width, height = struct.unpack_from(">II", head, place + 8)
+        place = head.find(b"av1C")
+        if 0 <= place <= len(head) - 7 and head[place + 6] & 0x40:
+            raise ImageError(
+                f"{name}: AVIF with 10 or 12 bits would lose its finer steps here; "
+                "convert it to 16-bit PNG or TIFF first"
+            )
+    if width is not None and height is not None:
+        check_size(kind, width, height, bits=24, stored=total, name=name)
+
+
+def _storage(
+    image: Image.Image, kind: str, stream: BinaryIO, header: png.Header | None
+) -> dict[str, Any]:
+    """How the file was stored, so that the same format can be written alike."""
+    if kind == "jpeg":
+        from PIL import JpegImagePlugin
+
+        return {
+            "mode": image.mode,
+            "qtables": dict(image.quantization),  # type: ignore[attr-defined]
+            "subsampling": JpegImagePlugin.get_sampling(image),
+            "progressive": bool(image.info.get("progressive")),
+        }
+    if kind == "webp":
+        here = stream.tell()
+        stream.seek(0)
+        lossless = b"VP8L" in stream.read(4096)
+        stream.seek(here)
+        return {"lossless": lossless}
+    if header is not None:
+        return {"colour": {k: v for k, v in header.chunks.items() if k in png.COLOUR}}
+    return {}
+
+
+def _dpi(given: Any) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in given)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
+
+
+def _unpack(image: Image.Image, name: str) -> tuple[Array, Array | None, int, bytes | None]:
+    """Samples, alpha, bits and ICC profile of a loaded image."""
+    icc = image.info.get("icc_profile") or None
+    mode, key = image.mode, image.info.get("transparency")
+    if mode in ("P", "PA"):
+        samples, alpha, bits = _from_palette(image, coloured=_is_rgb(icc))
+        return samples, alpha, bits, icc
+    if mode in ("CMYK", "YCCK"):
+        samples, icc = from_cmyk(image, icc)
+        return samples, None, 8, icc
+    if mode not in ("1", "L", "LA", "La", "RGB", "RGBA", "RGBa"):
+        raise ImageError(
+            f"{name}: pixels of the form '{mode}' are not read; convert it to RGB or grey first"
+        )
+    count = len(image.getbands())
+    flat = np.empty((image.height, image.width, count), np.uint8)
+    for rows in bands(image.height, image.width):
+        part = image.crop((0, rows.start, image.width, rows.stop))
+        part = part.convert("L") if mode == "1" else part
+        flat[rows] = np.asarray(part).reshape(-1, image.width, count)
+    if count in (2, 4):
+        samples, alpha = np.ascontiguousarray(flat[..., :-1]), np.ascontiguousarray(flat[..., -1])
+        return samples, alpha, 8, icc
+    if key is not None and mode in ("1", "L", "RGB") and not isinstance(key, bytes):
+        alpha = np.where((flat == np.asarray(key, np.int64)).all(axis=-1), 0, 255)
+        return flat, alpha.astype(np.uint8), 8, icc
+    return flat, None, 1 if mode == "1" else 8, icc
+
+
+def _is_rgb(icc: bytes | None) -> bool:
+    return icc is not None and icc[16:20] == b"RGB "
+
+
+def _from_palette(image: Image.Image, *, coloured: bool) -> tuple[Array, Array | None, int]:
+    """Colours looked up; grey if the palette is, one bit if it is black and white."""
+    entries = np.array(image.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
+    table = np.zeros((256, 4), np.uint8)
+    table[:, 3] = 255
+    table[: len(entries)] = entries[:256]
+    key = image.info.get("transparency")
+    if isinstance(key, bytes):
+        table[: len(key), 3] = np.frombuffer(key, np.uint8)[:256]
+    elif isinstance(key, int):
+        table[key & 255, 3] = 0
+    grey = not coloured and bool((table[:, :3] == table[:, :1]).all())
+    colours = table[:, :1] if grey else table[:, :3]
+    # Pillow keeps alpha beside the index in mode PA; no format read here gives it.
+    transparent = key is not None or bool((entries[:, 3] != 255).any())
+    shape = (image.height, image.width)
+    samples = np.empty((*shape, colours.shape[1]), np.uint8)
+    alpha = np.empty(shape, np.uint8) if transparent else None
+    for rows in bands(*shape):
+        index = np.asarray(image.crop((0, rows.start, image.width, rows.stop)).getchannel(0))
+        samples[rows] = colours[index]
+        if alpha is not None:
+            alpha[rows] = table[index, 3]
+    used = entries[: len(entries), :3]
+    bilevel = grey and alpha is None and len(entries) <= 2 and bool(np.isin(used, (0, 255)).all())
+    return samples, alpha, 1 if bilevel else 8
+
+
+def from_cmyk(image: Image.Image, icc: bytes | None) -> tuple[Array, bytes | None]:
+    """RGB samples of a CMYK image, and the profile they are in: sRGB if the image had one."""
+    transform, profile = _to_srgb(icc) if icc else (None, None)
+    samples = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in bands(image.height, image.width):
+        part = image.crop((0, rows.start, image.width, rows.stop))
+        if transform is not None:
+            from PIL import ImageCms
+
+            part = ImageCms.applyTransform(part, transform) or part
+        else:
+            part = part.convert("RGB")
+        samples[rows] = np.asarray(part)
+    return samples, profile
+
+
+def _to_srgb(icc: bytes) -> tuple[Any, bytes | None]:
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
+        return transform, target.tobytes()
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile: the plain formula
+        return None, None
+
+
+def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, name: str) -> None:
+    """Write a picture that ``images.write`` has found to fit the format."""
+    if not KINDS[kind].exif:
+        picture = picture.upright()
+    exif = exif_block.with_orientation(picture.exif, picture.orientation)
+    if picture.bits == 16:
+        png.write16(stream, picture, exif)
+        return
+    module, _ = _PLUGINS[kind]
+    import_module(f"PIL.{module}")  # registers the format with Pillow
+    options = _options(picture, kind, quality)
+    if exif and KINDS[kind].exif:
+        options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
+    image = _pack(picture, kind, name)
+    try:
+        image.save(stream, format=kind.upper(), **options)
+    except OSError:
+        raise  # the file system's errors are told by `files.atomic`
+    except Exception as error:
+        raise ImageError(
+            f"{name}: cannot be written as {KINDS[kind].title}: {_short(error)}"
+        ) from error
+
+
+def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]:
+    """Keywords of Pillow's writer: the input's own settings where it was the same format."""
+    options: dict[str, Any] = {}
+    stored: Mapping[str, Any] = picture.storage if picture.kind == kind else {}
+    if picture.icc and kind != "bmp":
+        options["icc_profile"] = picture.icc
+    if picture.dpi and kind in ("png", "jpeg", "bmp"):
+        options["dpi"] = picture.dpi
+    if kind == "png":
+        from PIL import PngImagePlugin
+
+        info = PngImagePlugin.PngInfo()
+        for chunk, body in png.colour_chunks(picture):
+            info.add(chunk, body)
+        options["pnginfo"] = info
+    if kind == "webp" and stored.get("lossless") and quality is None:
+        return options | {"lossless": True, "exact": True}
+    if kind in ("webp", "avif"):
+        options["quality"] = quality or QUALITY[kind]
+        options |= {"exact": True} if kind == "webp" else {}
+    if kind == "jpeg":
+        options["progressive"] = stored.get("progressive", False)
+        if quality is None and stored.get("mode") == {1: "L", 3: "RGB"}[picture.channels]:
+            options |= {"qtables": stored["qtables"], "subsampling": stored["subsampling"]}
+        else:
+            options["quality"] = quality or QUALITY[kind]
+            options["subsampling"] = "4:4:4" if options["quality"] >= 90 else "4:2:0"
+    return options
+
+
+def _pack(picture: Picture, kind: str, name: str) -> Image.Image:
+    """Pillow's image of the samples; without a copy where Pillow can borrow them."""
+    samples, alpha = picture.samples, picture.alpha
+    if alpha is not None:
+        return Image.fromarray(np.concatenate([samples, alpha[..., None]], axis=-1))
+    image = Image.fromarray(samples[..., 0] if picture.channels == 1 else samples)
+    if picture.bits == 1 and kind in ("png", "bmp"):
+        return image.convert("1", dither=Image.Dither.NONE)
+    if kind == "gif" and picture.channels == 3:
+        return _few_colours(image, name)
+    return image
+
+
+def _few_colours(image: Image.Image, name: str) -> Image.Image:
+    """The image with a palette, if it has no more colours than a GIF's palette holds."""
+    flat = np.asarray(image).astype(np.uint32)
+    codes = (flat[..., 0] << 16) | (flat[..., 1] << 8) | flat[..., 2]
+    values, index = np.unique(codes, return_inverse=True)
+    if len(values) > 256:
+        raise ImageError(f"{name}: GIF holds 256 colours and this picture has more; write PNG")
+    result = Image.fromarray(index.reshape(codes.shape).astype(np.uint8))
+    palette = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=-1)
+    result.putpalette(palette.astype(np.uint8).tobytes())
+    return result

@@ -1,0 +1,306 @@
+"""TIFF: 1, 8 and 16 bit and float32, page by page, written back as it was stored.
+
+tifffile reads and writes; codecs beyond deflate come with the extra ``tiff``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from pellucid.errors import ImageError, PellucidError, optional
+from pellucid.images.files import size_of
+from pellucid.images.kinds import check_size
+from pellucid.images.picture import Array, Picture, bands
+from pellucid.images.png import DAMAGED
+from pellucid.images.standard import from_cmyk
+
+# tifffile tells of odd tags through logging; a picture that reads well needs no such lines.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+CONVERT = "convert it to 8-bit, 16-bit or float32 grey or RGB TIFF first"
+
+MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
+
+# Codecs that are written again; any other becomes deflate.
+KEPT = {NONE: NONE, LZW: LZW, JPEG: JPEG, DEFLATE: DEFLATE, OLD_DEFLATE: DEFLATE}
+KEPT |= {PACKBITS: PACKBITS, 34925: 34925, 50000: 50000}  # LZMA, Zstandard
+WITHOUT_EXTRA = (NONE, DEFLATE, 34925)
+JPEG_QUALITY = 92
+
+# Carried as bytes from page to page: names, dates, XMP, IPTC, and what GIS and ImageJ need.
+CARRIED = (
+    *(269, 270, 271, 272, 285, 297, 305, 306, 315, 316, 700, 33432, 33723),
+    *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113),
+    *(50838, 50839),
+)
+
+
+def count(stream: BinaryIO, name: str) -> int:
+    """Number of pages; thumbnails and masks beside them are not counted."""
+    with _opened(stream, name) as (_, indices):
+        return len(indices)
+
+
+def read(stream: BinaryIO, name: str, page: int = 0) -> Picture:
+    """One page."""
+    with _opened(stream, name) as (file, indices):
+        if not 0 <= page < len(indices):
+            raise ImageError(
+                f"{name}: there is no page {page}; the pages are 0 to {len(indices) - 1}"
+            )
+        return _picture(file, indices[page], (page, len(indices)), name)
+
+
+def pages(stream: BinaryIO, name: str) -> Iterator[Picture]:
+    """All pages, each read when it is asked for."""
+    with _opened(stream, name) as (file, indices):
+        for number, index in enumerate(indices):
+            yield _picture(file, index, (number, len(indices)), name)
+
+
+@contextmanager
+def _opened(stream: BinaryIO, name: str) -> Iterator[tuple[Any, list[int]]]:
+    stream.seek(0)
+    with _told(name):
+        file = tifffile.TiffFile(stream)
+        found: list[Any] = list(file.pages)
+        indices = [i for i, page in enumerate(found) if not page.subfiletype & 5]
+        indices = indices or list(range(len(found)))
+        if not found:
+            raise ImageError(f"{name}: {DAMAGED}")
+        first = found[0]
+        if first.is_imagej and len(found) == 1 and "images=" in first.description:
+            images = first.description.partition("images=")[2].split()[0]
+            if images.isdigit() and int(images) > 1:
+                raise ImageError(
+                    f"{name}: an ImageJ stack of {images} images in one piece is not read; "
+                    "save it as BigTIFF or as single images"
+                )
+    yield file, indices
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What tifffile and the codecs raise on a hostile file is anyone's guess; tell it in a line."""
+    try:
+        yield
+    except PellucidError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory for this picture; free some") from error
+    except Exception as error:
+        text = " ".join(str(error).split())[:120] or type(error).__name__
+        if "imagecodecs" in text and importlib.util.find_spec("imagecodecs") is None:
+            optional("imagecodecs", "tiff")
+        raise ImageError(f"{name}: {DAMAGED} ({text})") from error
+
+
+def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Picture:
+    label = name if number[1] == 1 else f"{name}, page {number[0]}"
+    with _told(label):
+        page = file.pages[index]
+        _check(file, page, label)
+        stored = page.asarray(squeeze=False)
+        samples, alpha, bits, icc = _unpack(page, stored, label)
+    order = _tag(page, 274, 1)
+    unit, resolution = int(_tag(page, 296, 2)), _resolution(page)
+    scale = {2: 1.0, 3: 2.54}.get(unit)
+    return Picture(
+        samples,
+        alpha,
+        bits=bits,
+        icc=icc,
+        dpi=(resolution[0] * scale, resolution[1] * scale) if resolution and scale else None,
+        orientation=int(order) if order in range(1, 9) else 1,
+        kind="tiff",
+        page=number,
+        storage={
+            "compression": int(page.compression),
+            "predictor": int(page.predictor) > 1,
+            "resolution": (resolution, unit) if resolution and scale is None else None,
+            "extrasample": int(page.extrasamples[0]) if page.extrasamples else 2,
+            "tags": _carried(file, page),
+            "byteorder": file.byteorder,
+            "bigtiff": file.is_bigtiff,
+        },
+    )
+
+
+def _check(file: Any, page: Any, name: str) -> None:
+    """Refuse by name what is not grey or RGB of a known depth, and what cannot be whole."""
+    photometric, samples = int(page.photometric), int(page.samplesperpixel)
+    total = size_of(file.filehandle)
+    check_size(
+        "tiff",
+        int(page.imagewidth),
+        int(page.imagelength),
+        bits=int(page.bitspersample) * samples,
+        stored=total,
+        name=name,
+    )
+    if 50706 in page.tags or photometric in (32803, 34892):
+        raise ImageError(f"{name}: a camera raw file is not read; develop it to 16-bit TIFF first")
+    if int(page.imagedepth) > 1:
+        raise ImageError(f"{name}: volumes in one page are not read; save one slice a page")
+    known = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4}
+    if photometric == YCBCR and int(page.compression) == JPEG:
+        known[YCBCR] = 3
+    if photometric not in known:
+        colours = getattr(page.photometric, "name", str(photometric))
+        raise ImageError(f"{name}: colours of the kind {colours} are not read; {CONVERT}")
+    extra = samples - known[photometric]
+    if extra not in ((0,) if photometric in (PALETTE, YCBCR) else (0, 1)):
+        raise ImageError(
+            f"{name}: {samples} channels are not read (grey, RGB, either with alpha, CMYK are); "
+            "save each channel as a page"
+        )
+    dtype = page.dtype.name if page.dtype is not None else "unknown type"
+    if dtype not in ("bool", "uint8", "uint16", "float16", "float32", "float64"):
+        raise ImageError(f"{name}: samples of {dtype} are not read; {CONVERT}")
+    if photometric == CMYK and dtype != "uint8":
+        raise ImageError(f"{name}: CMYK is read with 8 bits only, not {dtype}; convert it to RGB")
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if offset + size > total or (offset == 0) != (size == 0):
+            raise ImageError(f"{name}: {DAMAGED}")
+
+
+def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, int, bytes | None]:
+    """Samples, alpha, bits and ICC profile of an array (separate, depth, H, W, contiguous)."""
+    array = stored[:, 0]  # depth is 1
+    array = np.moveaxis(array[..., 0], 0, -1) if array.shape[0] > 1 else array[0]
+    photometric, bits = int(page.photometric), int(page.bitspersample)
+    icc = page.tags[34675].value if 34675 in page.tags else None
+    if photometric == PALETTE:
+        return _looked_up(array[..., 0], page.colormap), None, 8, icc
+    if array.dtype == np.bool_:
+        array = np.multiply(array, np.uint8(255), dtype=np.uint8)
+    elif array.dtype.kind == "f":
+        array, bits = array.astype(np.float32, copy=False), 32
+    elif bits in (2, 4):
+        array, bits = array * np.uint8(255 // (2**bits - 1)), 8
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if photometric == MINISWHITE and array.dtype.kind == "u":
+        array[..., 0] = ~array[..., 0]
+    colours = {CMYK: 4, RGB: 3, YCBCR: 3}.get(photometric, 1)
+    alpha = np.ascontiguousarray(array[..., colours]) if array.shape[-1] > colours else None
+    samples = np.ascontiguousarray(array[..., :colours])
+    if photometric == CMYK:
+        image = Image.frombuffer("CMYK", samples.shape[1::-1], samples, "raw", "CMYK", 0, 1)
+        samples, icc = from_cmyk(image, icc)
+    if samples.dtype == np.uint8 and bits != 1:
+        bits = 8
+    if alpha is not None and bits == 1:
+        bits = 8
+    return samples, alpha, 16 if samples.dtype == np.uint16 else bits, icc
+
+
+def _looked_up(index: Array, colormap: Array) -> Array:
+    """Colours of a palette (3, N) uint16, grey if every entry is."""
+    table = (np.asarray(colormap) >> 8).astype(np.uint8).T
+    table = table[:, :1] if bool((table == table[:, :1]).all()) else table
+    samples = np.empty((*index.shape, table.shape[1]), np.uint8)
+    for rows in bands(*index.shape):
+        samples[rows] = table[index[rows].astype(np.intp, copy=False)]
+    return samples
+
+
+def _tag(page: Any, code: int, default: Any) -> Any:
+    return page.tags[code].value if code in page.tags else default
+
+
+def _resolution(page: Any) -> tuple[float, float] | None:
+    try:
+        (a, b), (c, d) = _tag(page, 282, None), _tag(page, 283, None)
+        across, down = a / b, c / d
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < 1e9 and 0 < down < 1e9 else None
+
+
+def _carried(file: Any, page: Any) -> list[tuple[int, int, int, bytes, bool]]:
+    """Tags that say nothing about how the pixels are stored, as bytes."""
+    found = []
+    for code in CARRIED:
+        tag = page.tags.get(code)
+        if tag is not None:
+            file.filehandle.seek(tag.valueoffset)
+            raw = file.filehandle.read(tag.valuebytecount)
+            found.append((code, int(tag.dtype), int(tag.count), raw, False))
+    return found
+
+
+def write(stream: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
+    """Write pictures as pages, each when it comes, stored as its file had it, else deflated."""
+    writer = None
+    try:
+        for picture in pictures:
+            if writer is None:
+                writer = _writer(stream, picture)
+            with _told(name):
+                _write_page(writer, picture)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _writer(stream: BinaryIO, first: Picture) -> Any:
+    """Tags are carried as bytes, so the byte order is the first page's."""
+    size = first.samples.nbytes * 4 // 3 * first.page[1]
+    return tifffile.TiffWriter(
+        stream,
+        bigtiff=bool(first.storage.get("bigtiff")) or size > 3_900_000_000,
+        byteorder=first.storage.get("byteorder"),
+    )
+
+
+def _write_page(writer: Any, picture: Picture) -> None:
+    stored = picture.storage if picture.kind == "tiff" else {}
+    array = picture.samples[..., 0] if picture.channels == 1 else picture.samples
+    extra = None
+    if picture.alpha is not None:
+        array = np.concatenate([picture.samples, picture.alpha[..., None]], axis=-1)
+        extra = [stored.get("extrasample", 2)]
+    elif picture.bits == 1:
+        array = array > 127
+    compression, predictor = _packing(picture, stored)
+    resolution, unit = stored.get("resolution") or (picture.dpi, 2)
+    writer.write(
+        array,
+        photometric=RGB if picture.channels == 3 else MINISBLACK,
+        planarconfig=1 if array.ndim == 3 else None,
+        extrasamples=extra,
+        compression=compression,
+        compressionargs={"level": JPEG_QUALITY} if compression == JPEG else None,
+        predictor=predictor,
+        iccprofile=picture.icc,
+        resolution=resolution,
+        resolutionunit=unit if resolution else None,
+        metadata=None,
+        software=False,
+        extratags=[*stored.get("tags", ()), (274, 3, 1, picture.orientation, True)],
+    )
+
+
+def _packing(picture: Picture, stored: Any) -> tuple[int, bool]:
+    """Codec and predictor: the input's where they can be written here, else deflate."""
+    given = stored.get("compression", OLD_DEFLATE if picture.bits != 32 else NONE)
+    compression = KEPT.get(given, DEFLATE)
+    if compression not in WITHOUT_EXTRA and importlib.util.find_spec("imagecodecs") is None:
+        compression = DEFLATE
+    if compression == JPEG and (picture.bits != 8 or picture.alpha is not None):
+        compression = DEFLATE
+    if compression in (NONE, JPEG, PACKBITS) or picture.bits == 1:
+        return compression, False
+    predictor = stored.get("predictor", picture.bits == 16)
+    if picture.bits == 32 and importlib.util.find_spec("imagecodecs") is None:
+        predictor = False
+    return compression, bool(predictor)
