@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from pellucid import __version__
 from pellucid.errors import CheckpointError, PellucidError
@@ -48,12 +49,15 @@ def describe(model: Restorer, **more: Any) -> dict[str, Any]:
     }
 
 
-def save(model: Restorer, path: str | Path, **more: Any) -> Path:
+def save(
+    model: Restorer, path: str | Path, *, state: dict[str, Tensor] | None = None, **more: Any
+) -> Path:
     """Write `model` to a `.safetensors` file, whole or not at all.
 
     Args:
         model: Any model of this package.
         path: Where to; an existing file is replaced.
+        state: Weights to write in place of the model's present ones.
         **more: Metadata to keep, as in `describe`.
 
     Raises:
@@ -61,15 +65,15 @@ def save(model: Restorer, path: str | Path, **more: Any) -> Path:
     """
     target = Path(path)
     # The same bytes for the same weights: sorted names, dense and contiguous tensors.
-    state = {
+    weights = {
         name: tensor.detach().cpu().contiguous()
-        for name, tensor in sorted(model.state_dict().items())
+        for name, tensor in sorted((state or model.state_dict()).items())
     }
-    known = getattr(model, "metadata", {})
-    told = describe(model, **{k: v for k, v in known.items() if k in _KEPT}, **more)
+    inherited = {key: model.metadata[key] for key in _KEPT if model.metadata.get(key)}
+    told = describe(model, **{**inherited, **more})
     text = json.dumps(told, sort_keys=True)
-    with atomic(target) as draft:
-        Path(draft).write_bytes(to_bytes(state, {"pellucid": text}))
+    with atomic(target) as file:
+        file.write(to_bytes(weights, {"pellucid": text}))
     return target
 
 
@@ -136,13 +140,14 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
     path = _find(source)
     metadata = read_metadata(path)
     try:
-        model = create(metadata["model"], **_plain(metadata["options"]))
+        # On the meta device a model costs nothing, however large a hostile file says that it is.
+        with torch.device("meta"):
+            model = create(metadata["model"], **_plain(metadata["options"]))
         with safe_open(os.fspath(path), framework="pt") as file:
-            _check_weights(
-                path, model, {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}
-            )
-            state = {name: file.get_tensor(name) for name in file.keys()}
-        model.load_state_dict(state)
+            names = list(file.keys())
+            _check_weights(model, {name: tuple(file.get_slice(name).get_shape()) for name in names})
+            state = {name: file.get_tensor(name) for name in names}
+        model.load_state_dict(state, assign=True)
     except PellucidError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (
@@ -154,7 +159,7 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
         OverflowError,
     ) as error:
         raise CheckpointError(f"{path}: the weights do not fit ({_short(error)})") from error
-    model.metadata = metadata  # type: ignore[assignment]
+    model.metadata = metadata
     return model.eval().to(device)
 
 
@@ -168,7 +173,7 @@ def _find(source: str | Path) -> Path:
     return path
 
 
-def _check_weights(path: Path, model: Restorer, found: dict[str, tuple[int, ...]]) -> None:
+def _check_weights(model: Restorer, found: dict[str, tuple[int, ...]]) -> None:
     """Say which weight differs, before any of them is read."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in sorted(wanted.keys() | found.keys()):

@@ -231,7 +231,9 @@ def _pack(arrays: Sequence[np.ndarray] | np.ndarray) -> Tensor:
         planar = np.ascontiguousarray(arrays.transpose(0, 3, 1, 2))
         if planar.dtype != np.uint8:
             planar = planar.astype(np.float32, copy=False)
-        return torch.from_numpy(planar.reshape(-1))
+        # A stack of one channel is planar already; torch wants memory that it may write to.
+        flat_pixels = planar.reshape(-1)
+        return torch.from_numpy(flat_pixels if flat_pixels.flags.writeable else flat_pixels.copy())
     deep = any(array.dtype != np.uint8 for array in arrays)
 
     def flat(array: np.ndarray) -> np.ndarray:

@@ -32,10 +32,12 @@ class Restorer(nn.Module):
         image_channels: 1 for grey, 3 for colour.
         multiple_of: `restore` sees sizes that are multiples of this.
         image_size: Height and width that the model is bound to, or None if any size works.
+        metadata: What the checkpoint said that the model came from; empty for a new one.
     """
 
     kind: ClassVar[str] = ""
     options: dict[str, Any]
+    metadata: dict[str, Any]
 
     def __new__(cls, *args: Any, **options: Any) -> Restorer:
         """Note the options before any subclass acts on them, defaults included."""
@@ -49,6 +51,7 @@ class Restorer(nn.Module):
         bound.apply_defaults()
         chosen = {name: value for name, value in bound.arguments.items() if name != "self"}
         object.__setattr__(model, "options", chosen)
+        object.__setattr__(model, "metadata", {})
         return model
 
     def __init__(

@@ -59,6 +59,8 @@ def check_choices(**choices: str) -> None:
 
 def check_widths(channels: tuple[int, ...], kernel: int) -> None:
     """Refuse widths and kernels that no convolution can have."""
+    if len(channels) > 10:
+        raise OptionError(f"channels names {len(channels)} levels; 10 halvings are the most")
     if not channels or any(width < 1 for width in channels):
         raise OptionError(f"channels is {channels}; give one width of at least 1 for each level")
     if kernel < 1 or kernel % 2 == 0:

@@ -200,8 +200,8 @@ def _check_mirror(
             "up='transpose_upsample' ends in a transposed convolution that gives the image itself; "
             "use it with head='direct'"
         )
-    if convs < 1:
-        raise OptionError(f"convs is {convs}; every level needs at least 1 convolution")
+    if not 1 <= convs <= 64:
+        raise OptionError(f"convs is {convs}; every level takes from 1 to 64 convolutions")
     if code_channels and code_size:
         raise OptionError(
             "give code_channels (a spatial code) or code_size (a dense one), not both"

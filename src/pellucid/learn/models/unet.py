@@ -195,8 +195,8 @@ def _check(up: str, skip: str, unshuffle: int, blocks: int, residual: bool, outp
         raise OptionError(f"skip is '{skip}'; 'add' and 'concat' are possible")
     if unshuffle not in (1, 2, 4):
         raise OptionError(f"unshuffle is {unshuffle}; 1, 2 and 4 are possible")
-    if blocks < 1:
-        raise OptionError(f"blocks is {blocks}; every level needs at least 1")
+    if not 1 <= blocks <= 64:
+        raise OptionError(f"blocks is {blocks}; every level takes from 1 to 64")
     if residual and output == "sigmoid":
         raise OptionError(
             "a residual output is a difference and cannot pass a sigmoid; "

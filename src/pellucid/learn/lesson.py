@@ -1,0 +1,285 @@
+"""One training run as Lightning sees it: what a step is, what an epoch's end says.
+
+All chance is a function of (seed, epoch, step), so a run that was cut short and resumed draws what
+an unbroken run draws. Nothing in a step touches a file, a worker or Python objects per picture.
+Read next: `training`, which drives this.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from pellucid.errors import DataError
+from pellucid.learn import machine, metrics
+from pellucid.learn.damage import Damage
+from pellucid.learn.datasets import Dataset
+from pellucid.learn.models import Restorer
+from pellucid.learn.pictures import Pictures
+from pellucid.learn.recipes import Train
+
+SHOWN = 8
+LARGEST_VALIDATION_CROP = 256
+VALIDATION_PIXELS = 2**21
+SCORES = (metrics.psnr, metrics.ssim, metrics.rmse)
+
+Row = dict[str, float | int]
+
+
+class Steps:
+    """What Lightning iterates over: step numbers. The lesson itself cuts the batches."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.count))
+
+
+def seeded(device: torch.device, *numbers: int) -> torch.Generator:
+    """A generator on `device` that depends on `numbers` alone, and on each of them."""
+    (word,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(word >> np.uint64(1)))
+
+
+def learning_rate(settings: Train, progress: float) -> float:
+    """The rate when `progress` of the run, from 0 to 1, is done."""
+    rate = settings.learning_rate
+    if progress < settings.warmup:
+        return rate * max(progress, 1e-3) / settings.warmup
+    progress = (progress - settings.warmup) / (1 - settings.warmup)
+    if settings.schedule == "cosine":
+        return rate * 0.5 * (1 + math.cos(math.pi * progress))
+    if settings.schedule == "step":
+        return rate * (1.0 if progress < 2 / 3 else 0.1 if progress < 5 / 6 else 0.01)
+    return rate
+
+
+class Lesson(pl.LightningModule):
+    """Trains `model` to undo `damage` on `data`.
+
+    Attributes:
+        history: One row for each finished epoch: epoch, train_loss, val_loss, val_psnr, val_ssim,
+            val_rmse, lr, seconds.
+        best: The lowest validation loss so far.
+        shown: Clean, damaged and restored validation pictures of the last epoch, on the CPU.
+    """
+
+    def __init__(
+        self, model: Restorer, data: Dataset, damage: Damage, settings: Train, *, clip: bool
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = True
+        self.model = model
+        self.pictures: dict[str, Pictures] = {"train": data.train, "validation": data.validation}
+        self.damage = damage
+        self.settings = settings
+        self.clip = clip
+        self.history: list[Row] = []
+        self.best = math.inf
+        self.average: dict[str, Tensor] | None = None
+        self.shown: tuple[Tensor, Tensor, Tensor] | None = None
+        self._check(data)
+
+    def _check(self, data: Dataset) -> None:
+        """Refuse before the first step what would fail in it."""
+        for pictures in self.pictures.values():
+            if pictures.channels != self.model.image_channels:
+                raise DataError(
+                    f"data '{data.name}' has {pictures.channels} channels but the model takes "
+                    f"{self.model.image_channels}; set data.channels or model.image_channels"
+                )
+        crop, train = self.settings.crop, data.train
+        if crop is None and not train.uniform:
+            raise DataError(
+                f"the pictures of '{data.name}' differ in size and cannot be taken whole; set "
+                f"train.crop (at most {train.smallest}) to cut squares, or data.size to fit all"
+            )
+        if crop is not None and crop > train.smallest:
+            raise DataError(
+                f"train.crop is {crop} but the smallest picture of '{data.name}' is only "
+                f"{train.smallest} pixels high or wide; set train.crop={train.smallest} or less"
+            )
+
+    # Steps
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        whole = -(-len(self.pictures["train"]) // self.settings.batch)
+        return self.settings.steps or whole
+
+    def train_dataloader(self) -> Steps:
+        """Step numbers."""
+        return Steps(self.steps)
+
+    def val_dataloader(self) -> Steps:
+        """Step numbers."""
+        return Steps(-(-len(self.pictures["validation"]) // self._validation_batch))
+
+    def on_fit_start(self) -> None:
+        """Move all pixels to the device once."""
+        self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
+        self.model.to(memory_format=machine.memory_format(self.device))  # type: ignore[call-overload]
+
+    def on_train_epoch_start(self) -> None:
+        """Shuffle, by epoch number alone."""
+        count, epoch = len(self.pictures["train"]), len(self.history)
+        generator = seeded(torch.device("cpu"), self.settings.seed, 1, epoch)
+        needed = self.steps * self.settings.batch
+        rounds = -(-needed // count) if self.settings.steps else 1
+        order = [torch.randperm(count, generator=generator) for _ in range(rounds)]
+        self._order = torch.cat(order)[:needed]
+        self._loss = torch.zeros((), device=self.device)
+        self._started = time.perf_counter()
+
+    def training_step(self, step: int, _: int) -> Tensor:
+        """The loss of one batch."""
+        settings, epoch = self.settings, len(self.history)
+        progress = (epoch * self.steps + step) / (settings.epochs * self.steps)
+        for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
+            group["lr"] = learning_rate(settings, progress)
+        batch = self._order[step * settings.batch : (step + 1) * settings.batch]
+        mine = batch[self.global_rank :: self.trainer.world_size]
+        damaged, clean = self._pair(
+            "train", mine, (settings.seed, 2, epoch, step, self.global_rank), settings.crop
+        )
+        loss: Tensor = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
+        self._loss += loss.detach()
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the average follow the weights."""
+        if self.settings.ema is None:
+            return
+        if self.average is None:
+            self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self._follow(self.settings.ema)
+
+    def _follow(self, decay: float) -> None:
+        assert self.average is not None
+        # The average of the first steps alone would lag behind for 1 / (1 - decay) steps.
+        seen = self.global_step
+        decay = min(decay, (1 + seen) / (10 + seen))
+        state = self.model.state_dict()
+        moving = [k for k, v in state.items() if v.is_floating_point()]
+        torch._foreach_lerp_(
+            [self.average[k] for k in moving], [state[k] for k in moving], 1 - decay
+        )
+        for name in state.keys() - set(moving):
+            self.average[name].copy_(state[name])
+
+    # Validation
+
+    @property
+    def _validation_crop(self) -> int | None:
+        pictures = self.pictures["validation"]
+        if self.settings.crop is None and pictures.uniform:
+            return None
+        return min(pictures.smallest, max(self.settings.crop or 0, LARGEST_VALIDATION_CROP))
+
+    @property
+    def _validation_batch(self) -> int:
+        pictures, crop = self.pictures["validation"], self._validation_crop
+        pixels = crop**2 if crop else int(pictures.sizes[0].prod())
+        return max(1, VALIDATION_PIXELS // (pixels * 8))
+
+    def on_validation_epoch_start(self) -> None:
+        """Judge the averaged weights where there are any."""
+        self._sums = torch.zeros(2 + len(SCORES), device=self.device)
+        self._took = time.perf_counter() - getattr(self, "_started", time.perf_counter())
+        if self.average is not None:
+            self._own = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.model.load_state_dict(self.average)
+
+    def validation_step(self, step: int, _: int) -> None:
+        """Add up the scores of one batch; the same damage in every epoch."""
+        if step % self.trainer.world_size != self.global_rank:
+            return
+        count, size = len(self.pictures["validation"]), self._validation_batch
+        batch = torch.arange(step * size, min((step + 1) * size, count))
+        damaged, clean = self._pair(
+            "validation", batch, (self.settings.seed, 3, step), self._validation_crop
+        )
+        loss = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
+        restored = self.model(damaged).float().clamp(0, 1)
+        scores = [metric(restored, clean).sum() for metric in SCORES]
+        self._sums += torch.stack([loss * len(batch), *scores, loss.new_tensor(len(batch))])
+        if step == 0:
+            shown = (clean[:SHOWN], damaged[:SHOWN], restored[:SHOWN])
+            self.shown = tuple(part.float().cpu() for part in shown)  # type: ignore[assignment]
+
+    def on_validation_epoch_end(self) -> None:
+        """Close the epoch: one row of history, and the trained weights back in place."""
+        sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
+        loss, psnr, ssim, rmse = (value / sums[-1] for value in sums[:-1])
+        train = self.trainer.strategy.reduce(self._loss / self.steps, reduce_op="mean")
+        rate = self.optimizers().optimizer.param_groups[0]["lr"]  # type: ignore[union-attr]
+        self.history.append(
+            {
+                "epoch": len(self.history) + 1,
+                "train_loss": float(train),
+                "val_loss": loss,
+                "val_psnr": psnr,
+                "val_ssim": ssim,
+                "val_rmse": rmse,
+                "lr": rate,
+                "seconds": round(self._took, 3),
+            }
+        )
+        if self.average is not None:
+            self.model.load_state_dict(self._own)
+
+    def _pair(
+        self, split: str, batch: Tensor, seeds: tuple[int, ...], crop: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Damaged and clean pictures of a batch, as the model is fed."""
+        pictures = self.pictures[split]
+        if crop is None and not self.settings.flipped:
+            clean, damaged = pictures.whole(batch)
+        else:
+            chance = seeded(torch.device("cpu"), *seeds, 7) if split == "train" else None
+            size = crop or (int(pictures.sizes[0, 0]), int(pictures.sizes[0, 1]))
+            clean, damaged = pictures.crops(
+                batch, size, generator=chance, flipped=self.settings.flipped
+            )
+        if damaged is None:
+            damaged = self.damage(clean, generator=seeded(self.device, *seeds), clip=self.clip)
+        layout = machine.memory_format(self.device)
+        return damaged.contiguous(memory_format=layout), clean.contiguous(memory_format=layout)
+
+    # State
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam or AdamW, in one fused kernel where there is one."""
+        kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
+        return kind(
+            self.model.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what Lightning does not know of."""
+        checkpoint["pellucid"] = {
+            "history": self.history,
+            "best": self.best,
+            "average": self.average,
+            "settings": self.settings.model_dump(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        kept = checkpoint["pellucid"]
+        self.history, self.best, self.average = kept["history"], kept["best"], kept["average"]
