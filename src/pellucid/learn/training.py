@@ -26,8 +26,9 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.learn import checkpoints, machine
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import Lesson, Row
+from pellucid.learn.lesson import Lesson, Row, seeded
 from pellucid.learn.models import Restorer
+from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import Train
 
 # Lightning speaks of tips, workers and precision plugins that do not concern a reader of ours.
@@ -153,6 +154,26 @@ def train(
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.cpu().eval()
     return Result(model, history, "bfloat16" if half else "float32", str(on))
+
+
+@torch.no_grad()
+def mean_loss(
+    model: Restorer, pictures: Pictures, damage: Damage, settings: Train, *, clip: bool = True
+) -> float:
+    """The model's loss over a split that training did not see, in float32 on the CPU.
+
+    Pictures of mixed sizes are judged by a crop from their middle.
+    """
+    total, size = 0.0, 256
+    for start in range(0, len(pictures), size):
+        batch = torch.arange(start, min(start + size, len(pictures)))
+        crop = None if pictures.uniform else min(pictures.smallest, 256)
+        clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
+        if damaged is None:
+            chance = seeded(torch.device("cpu"), settings.seed, 4, start)
+            damaged = damage(clean, generator=chance, clip=clip)
+        total += float(sum(model.loss(damaged, clean).values())) * len(batch)
+    return total / len(pictures)
 
 
 def _fit(trainer: pl.Trainer, lesson: Lesson, state: Path | None) -> None:
