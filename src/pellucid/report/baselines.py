@@ -1,0 +1,248 @@
+"""Classical methods that a network must beat, each at its best: `BASELINES` and PCA.
+
+All work on one picture (H, W, C) float32 in files' land, grey or colour, of any size down to 1x1.
+Where a method wants the noise level it is told the true one if there is one (Gaussian noise);
+otherwise `tuned` looks for what serves it best. Read next: `evaluate`, which scores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import DataError, OptionError, optional
+
+Pixels = NDArray[np.float32]
+Setting = dict[str, float]
+
+SIGMAS = (0.03, 0.06, 0.12, 0.25, 0.5)
+"""Noise levels tried, beside the estimate, where the damage has none of its own."""
+
+SMALLEST = 16
+"""Sides below this are mirrored up to it: BM3D's library crashes on 8x8 and refuses less."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method with the settings that `tuned` may choose from.
+
+    Attributes:
+        function: ``function(damaged, sigma, **setting)`` gives the restored picture, not clipped.
+        about: What it is, in a line.
+        settings: Values to try of each keyword.
+        uses_sigma: Whether it wants the noise level.
+    """
+
+    function: Callable[..., Pixels]
+    about: str
+    settings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    uses_sigma: bool = False
+
+    def __call__(self, damaged: Pixels, sigma: float | None = None, **setting: float) -> Pixels:
+        """The restored picture; an unknown `sigma` is estimated, other settings have defaults."""
+        if self.uses_sigma and sigma is None:
+            sigma = estimated_sigma(damaged)
+        return self.function(damaged, sigma, **setting)
+
+    def candidates(self, *, sigma_known: bool) -> Iterator[Setting]:
+        """Every setting to try; ``sigma`` is among the keys where a fixed level is to be tried."""
+        names = list(self.settings)
+        for values in product(*self.settings.values()):
+            setting = dict(zip(names, values, strict=True))
+            yield setting
+            if self.uses_sigma and not sigma_known:
+                yield from ({**setting, "sigma": sigma} for sigma in SIGMAS)
+
+
+def identity(damaged: Pixels, sigma: float | None = None) -> Pixels:
+    """The damaged picture as it is: what doing nothing scores."""
+    return damaged.copy()
+
+
+def median(damaged: Pixels, sigma: float | None = None, *, size: float = 3) -> Pixels:
+    """Median of a square neighbourhood, channel by channel; what impulse noise calls for."""
+    filters = optional("scipy.ndimage", "baselines")
+    return np.asarray(filters.median_filter(damaged, size=(int(size), int(size), 1)), np.float32)
+
+
+def gaussian_blur(damaged: Pixels, sigma: float | None = None, *, radius: float = 1.0) -> Pixels:
+    """Gaussian blur; `radius` is its standard deviation in pixels."""
+    filters = optional("scipy.ndimage", "baselines")
+    return np.asarray(filters.gaussian_filter(damaged, (radius, radius, 0)), np.float32)
+
+
+def nlm(
+    damaged: Pixels, sigma: float | None = None, *, strength: float = 0.6, patch: float = 5
+) -> Pixels:
+    """Non-local means of scikit-image, noise variance taken off patch distances.
+
+    Buades, Coll, Morel, 2005, https://doi.org/10.1109/CVPR.2005.38
+
+    Args:
+        damaged: Picture (H, W, C).
+        sigma: Noise level on the [0, 1] scale.
+        strength: Decay of the weights as a share of sigma.
+        patch: Side of a patch; 5 looks 6 pixels far, 7 looks 11.
+    """
+    restoration = optional("skimage.restoration", "baselines")
+    if not sigma:
+        return damaged.copy()
+
+    def run(picture: Pixels) -> Pixels:
+        grey = picture.shape[2] == 1
+        restored = restoration.denoise_nl_means(
+            picture[:, :, 0] if grey else picture,
+            patch_size=int(patch),
+            patch_distance=6 if patch < 7 else 11,
+            h=strength * sigma,
+            sigma=sigma,
+            fast_mode=True,
+            channel_axis=None if grey else 2,
+        )
+        return np.asarray(restored, np.float32).reshape(picture.shape)
+
+    return _enlarged(run, damaged)
+
+
+def bm3d(damaged: Pixels, sigma: float | None = None) -> Pixels:
+    """BM3D, in colour CBM3D, of its authors' own package.
+
+    Dabov, Foi, Katkovnik, Egiazarian, 2007, https://doi.org/10.1109/TIP.2007.901238
+    """
+    package = optional("bm3d", "baselines")
+    if not sigma:
+        return damaged.copy()
+
+    def run(picture: Pixels) -> Pixels:
+        # The package divides by the range of each opponent channel, which is 0 for grey in RGB.
+        opponents = picture.reshape(-1, picture.shape[2])
+        if picture.shape[2] == 3:
+            opponents = opponents @ np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32).T
+            if np.ptp(opponents, axis=0).min() > 1e-4:
+                return np.asarray(package.bm3d_rgb(picture, sigma), np.float32)
+        planes = [package.bm3d(plane, sigma) for plane in np.moveaxis(picture, 2, 0)]
+        return np.stack(planes, axis=2).astype(np.float32)
+
+    return _enlarged(run, damaged)
+
+
+BASELINES: dict[str, Baseline] = {
+    "identity": Baseline(identity, "the damaged picture as it is"),
+    "median": Baseline(median, "median of a square neighbourhood", {"size": (3, 5, 7)}),
+    "gaussian_blur": Baseline(
+        gaussian_blur, "Gaussian blur", {"radius": (0.4, 0.6, 0.8, 1.0, 1.4, 2.0)}
+    ),
+    "nlm": Baseline(
+        nlm,
+        "non-local means",
+        {"strength": (0.4, 0.6, 0.8), "patch": (5, 7)},
+        uses_sigma=True,
+    ),
+    "bm3d": Baseline(bm3d, "block matching and 3D filtering", uses_sigma=True),
+}
+
+
+def tuned(
+    baseline: Baseline,
+    pairs: Sequence[tuple[Pixels, Pixels]],
+    sigmas: Sequence[float | None],
+) -> Setting:
+    """The setting with the best mean PSNR on some (damaged, clean) pictures.
+
+    Args:
+        baseline: The method.
+        pairs: Few and small: a method is run once for each candidate.
+        sigmas: The true noise level of each, or None where there is none.
+
+    Returns:
+        Keywords for the method; holds ``sigma`` where a fixed level beat the estimate.
+    """
+    known = all(sigma is not None for sigma in sigmas)
+    options = list(baseline.candidates(sigma_known=known))
+    if len(options) == 1 or not pairs:
+        return options[0]
+
+    def score(setting: Setting) -> float:
+        errors = []
+        for (damaged, clean), sigma in zip(pairs, sigmas, strict=True):
+            restored = baseline(damaged, **{"sigma": sigma, **setting})  # type: ignore[arg-type]
+            errors.append(np.mean((np.clip(restored, 0, 1) - clean) ** 2))
+        return float(-np.mean(np.log10(np.maximum(errors, 1e-10))))
+
+    return max(options, key=score)
+
+
+def estimated_sigma(damaged: Pixels) -> float:
+    """Noise level from the finest diagonal details, on the [0, 1] scale.
+
+    The median of their size over 0.6745 is the standard deviation of white Gaussian noise, edges
+    or no edges (Donoho, Johnstone, 1994, https://doi.org/10.1093/biomet/81.3.425); the details are
+    Haar's. Pictures below 2x2 have none: 0.
+    """
+    high, wide = damaged.shape[0] // 2 * 2, damaged.shape[1] // 2 * 2
+    if not high or not wide:
+        return 0.0
+    x = damaged[:high, :wide]
+    detail = (x[::2, ::2] - x[1::2, ::2] - x[::2, 1::2] + x[1::2, 1::2]) / 2
+    return float(np.median(np.abs(detail)) / 0.6745)
+
+
+def pca_reconstruction(
+    train: NDArray[np.generic], test: NDArray[np.generic], code_size: int
+) -> Pixels:
+    """Test pictures after projection on the first `code_size` principal components of `train`.
+
+    The best linear autoencoder with a code of that size.
+
+    Args:
+        train: (N, H, W, C), uint8 or float in [0, 1]; all of one size.
+        test: (M, H, W, C), same size and type.
+        code_size: Numbers per picture; more than the data can span gives all that there are.
+
+    Returns:
+        (M, H, W, C) float32, not clipped.
+
+    Raises:
+        DataError: The pictures differ in size.
+    """
+    if train.shape[1:] != test.shape[1:] or train.ndim != 4:
+        raise DataError(
+            f"PCA needs pictures of one size, but these are {train.shape[1:]} and {test.shape[1:]}"
+        )
+    if code_size < 1:
+        raise OptionError(f"code_size is {code_size}; at least 1 is needed")
+    known, given = _rows(train), _rows(test)
+    mean = known.mean(axis=0)
+    known = known - mean
+    # The smaller of the two products: pixels by pixels, or pictures by pictures.
+    if len(known) >= known.shape[1]:
+        axes = np.linalg.eigh(known.T @ known)[1][:, ::-1][:, :code_size]
+    else:
+        values, vectors = np.linalg.eigh(known @ known.T)
+        keep = values[::-1][:code_size] > 1e-7 * max(values[-1], 1e-12)
+        axes = known.T @ vectors[:, ::-1][:, :code_size][:, keep]
+        axes = axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    restored: Pixels = (given - mean) @ axes @ axes.T + mean
+    return restored.reshape(test.shape).astype(np.float32, copy=False)
+
+
+def _rows(pictures: NDArray[np.generic]) -> Pixels:
+    flat = pictures.reshape(len(pictures), -1)
+    scale = 255 if flat.dtype == np.uint8 else 1
+    return flat.astype(np.float32) / np.float32(scale)
+
+
+def _enlarged(run: Callable[[Pixels], Pixels], picture: Pixels) -> Pixels:
+    """Run on the picture mirrored up to `SMALLEST`, and cut the picture out again."""
+    height, width = picture.shape[:2]
+    down, right = max(0, SMALLEST - height), max(0, SMALLEST - width)
+    if not (down or right):
+        return run(picture)
+    top, left = down // 2, right // 2
+    border = ((top, down - top), (left, right - left), (0, 0))
+    restored = run(np.pad(picture, border, mode="symmetric"))
+    return restored[top : top + height, left : left + width]
