@@ -1,0 +1,323 @@
+"""The command line: one command for each verb. It translates, and computes nothing.
+
+Answers go to standard output, progress to standard error. Exit codes: 0 all done, 2 the user's
+input or option is at fault, 130 interrupted, 1 our own mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from pellucid import __version__
+from pellucid.errors import PellucidError
+
+app = typer.Typer(
+    name="pellucid",
+    help="Clean pictures, and convolutional autoencoders to make, compare and take apart.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe: section.key=value.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Decides all that is drawn by chance.")]
+DataName = Annotated[
+    str, typer.Option("--data", help="A data set, a folder, NOISY:CLEAN folders, or an .npz.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the answer here, too.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"pellucid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Clean pictures, and convolutional autoencoders to make, compare and take apart."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Watch an autoencoder learn, and see a photograph restored."""
+    from pellucid.report.demo import demo as show
+
+    print(show(out))
+
+
+@app.command()
+def denoise(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Pictures or folders; - reads standard input."),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o", "--out", help="A file for one input, else a folder; - writes standard output."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="A model's name or file; without it, the one in the box."),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option("--strength", help="From 0 (as it came) to 1 (all).")
+    ] = 1.0,
+    device: DeviceOption = Device.auto,
+    jobs: Annotated[int, typer.Option("--jobs", help="Pictures at a time.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Clean pictures with a trained network."""
+    from pellucid.restore import files
+
+    results = files.denoise_files(
+        inputs,
+        out,
+        model=model,
+        strength=strength,
+        device=device.value,
+        jobs=jobs,
+        overwrite=overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    if json_file:
+        _save_json(json_file, results.to_json())
+    for line in results.lines():
+        print(line, file=sys.stderr if out == "-" else sys.stdout)
+    if results.failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def damage(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Pictures, folders, or a data set's name."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder; gets clean/ and damaged/.")],
+    spec: Annotated[
+        str, typer.Option("--with", help="What to do to them, e.g. gaussian:0.1+jpeg:40.")
+    ],
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+) -> None:
+    """Save clean and damaged versions of pictures as pairs."""
+    from pellucid.learn.pairs import save_pairs
+
+    results = save_pairs(inputs, out, spec, seed=seed, overwrite=overwrite)
+    failed = [result for result in results if result.error]
+    for result in failed:
+        print(f"pellucid: {result.error}", file=sys.stderr)
+    print(f"{len(results) - len(failed)} pairs in {out / 'clean'} and {out / 'damaged'}")
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name, or a TOML file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder.")],
+    changes: Changes = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    device: DeviceOption = Device.auto,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="Processes that share a batch.")
+    ] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Machines that share a batch.")] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's events.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train a network by a recipe; leaves weights, curves and panels."""
+    from pellucid.learn import recipes
+
+    told = recipes.read(recipe, changes)
+    from pellucid.report.runs import run
+
+    done = run(
+        told,
+        out,
+        resume=resume,
+        device=device.value,
+        devices=devices,
+        nodes=nodes,
+        progress=not quiet,
+        tensorboard=tensorboard,
+    )
+    if done.test:
+        print(done.test.table())
+    print(done.advice)
+    print(f"model: {out / 'model.safetensors'}   curves: {out / 'curves.png'}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model's name, file or run folder.")],
+    data: DataName,
+    spec: Annotated[
+        str | None, typer.Option("--with", help="Damage to undo; none for pairs.")
+    ] = None,
+    clip: Annotated[
+        bool, typer.Option("--clip/--no-clip", help="Keep damaged values in [0, 1].")
+    ] = True,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also run the classic filters.")
+    ] = False,
+    baselines_limit: Annotated[
+        int | None, typer.Option("--baselines-limit", help="Run them on so many pictures.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="train, validation, test or all.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Judge so many pictures at most.")
+    ] = None,
+    seed: Seed = 0,
+    device: DeviceOption = Device.auto,
+    panel: Annotated[
+        Path | None, typer.Option("--panel", help="Draw best, median and worst here.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Score a model on data: PSNR, SSIM, RMSE, MAE."""
+    from pellucid.report.evaluate import evaluate as judge
+
+    report = judge(
+        model,
+        data,
+        spec,
+        clip=clip,
+        baselines=baselines,
+        baselines_limit=baselines_limit,
+        limit=limit,
+        seed=seed,
+        split=split,
+        device=device.value,
+    )
+    if json_file:
+        _save_json(json_file, report.to_json())
+    if panel:
+        report.panel(panel)
+    print(report.table())
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A checkpoint, a run folder or a shipped name.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")],
+) -> None:
+    """Write a model as ONNX, compared with the original."""
+    from pellucid.learn.export import export as write
+
+    print(write(model, out))
+
+
+@app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Show this model, file or recipe in full.")
+    ] = None,
+) -> None:
+    """List the models in the box and those that can be trained."""
+    if name:
+        _show_model(name)
+        return
+    from pellucid.learn import recipes
+    from pellucid.restore import zoo
+
+    print("in the box: " + (", ".join(zoo.names()) or "none yet; train one"))
+    print("recipes (pellucid train NAME -o RUN):")
+    for title in recipes.names():
+        print(f"  {title:24}{recipes.read(title).about}")
+
+
+def _show_model(name: str) -> None:
+    from pellucid.learn import recipes
+
+    if name in recipes.names():
+        told = recipes.read(name)
+        print(told.to_toml(), end="")
+        return
+    from pellucid.learn.checkpoints import load
+    from pellucid.learn.models import summary
+
+    model = load(name)
+    print(summary(model))
+    for key in ("data", "licence", "scores"):
+        if model.metadata.get(key):
+            print(f"{key}: {json.dumps(model.metadata[key])}")
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets that can be named."""
+    from pellucid.learn.datasets import DATASETS, found_names
+
+    for title, entry in DATASETS.items():
+        print(f"{title:18}{entry.about}")
+    found = [title for title in found_names() if title not in DATASETS]
+    print(f"found under $PELLUCID_DATA: {', '.join(found) or 'nothing'}")
+    print("or a folder of pictures, two folders NOISY:CLEAN, or an .npz with 'images'")
+
+
+def _save_json(path: Path, told: Any) -> None:
+    from pellucid.images.files import atomic
+
+    text = told if isinstance(told, str) else json.dumps(told, indent=2)
+    with atomic(path) as file:
+        file.write(text.encode() + b"\n")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except PellucidError as error:
+        code = _fail(str(error), 2)
+    except TyperException as error:
+        code = _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code or 0)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"pellucid: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
