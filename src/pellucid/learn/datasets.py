@@ -7,8 +7,7 @@ thing only: a data set of the table that was asked for by name and is not at han
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +17,10 @@ import numpy as np
 import torch
 
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
-from pellucid.images import SUFFIXES
-from pellucid.learn import folders
-from pellucid.learn.downloads import cache_folder, fetch
+from pellucid.learn import folders, remotes
 from pellucid.learn.pictures import Pictures
-from pellucid.learn.published import CIFAR_CLASSES, cifar_folder, unpack_cifar
+from pellucid.learn.places import find, found_names
+from pellucid.learn.published import CIFAR_CLASSES
 from pellucid.learn.sources import (
     SPLITS,
     TEST,
@@ -31,6 +29,7 @@ from pellucid.learn.sources import (
     Source,
     Split,
     alike,
+    counted,
     decoded,
     hold_out,
 )
@@ -201,7 +200,8 @@ def locate(name: str | Path) -> Source:
     if text in DATASETS:
         entry = DATASETS[text]
         source = entry.source()
-        return replace(source, name=text, licence=entry.licence, about=entry.about)
+        about = f"{entry.about.partition(';')[0]} ({source.about})" if source.about else entry.about
+        return replace(source, name=text, licence=entry.licence, about=about)
     path = Path(text).expanduser()
     if text and path.is_dir():
         return folders.folder(path, path.resolve().name)
@@ -215,63 +215,14 @@ def locate(name: str | Path) -> Source:
             return folders.pairs(noisy, clean)
     found = find(text)
     if found is not None:
-        source = folders.folder(found, text)
+        source = folders.folder(found, text, GROUPS.get(text, list))
         return replace(source, splits={TEST: source.whole()}) if text in TEST_SETS else source
-    if ":" in text or os.sep in text or path.suffix:
+    if ":" in text or "/" in text or "\\" in text or path.suffix:
         raise DataError(
             f"'{text}' does not exist; give a folder of pictures, NOISY:CLEAN (two folders), an "
             f".npz, or a name: {', '.join(sorted(DATASETS))}"
         )
-    raise unknown("data set", text, [*DATASETS, *found_names()])
-
-
-def find(name: str) -> Path | None:
-    """The folder of that name under ``$PELLUCID_DATA``, a path list searched two folders deep."""
-    if not name or name in (".", "..") or set(name) & {"/", "\\", ":", "*", "?", "["}:
-        return None
-    for root in _roots():
-        for candidates in (
-            [root] if root.name == name else [],
-            [root / name],
-            root.glob(f"*/{name}"),
-        ):
-            for place in sorted(candidates):
-                if place.is_dir():
-                    return place
-    return None
-
-
-def found_names() -> list[str]:
-    """Names that `find` finds: folders under ``$PELLUCID_DATA`` that look like data sets."""
-    places = [
-        place for root in _roots() for pattern in ("*", "*/*") for place in root.glob(pattern)
-    ]
-    ordinary = {"train", "test", "val", "validation", "clean", "damaged", "noisy"}
-    return sorted(
-        {
-            place.name
-            for place in places
-            if place.name.lower() not in ordinary
-            and not place.name.startswith(".")
-            and place.is_dir()
-            and _holds_data(place)
-        }
-    )
-
-
-def _roots() -> list[Path]:
-    given = os.environ.get("PELLUCID_DATA", "")
-    roots = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
-    return [root for root in roots if root.is_dir()]
-
-
-def _holds_data(place: Path) -> bool:
-    suffixes = {*SUFFIXES, ".npz", ".gz", ".bin"}
-    with os.scandir(place) as entries:
-        return any(
-            entry.name.lower() in ("train", "clean") or Path(entry.name).suffix.lower() in suffixes
-            for entry in entries
-        )
+    raise unknown("data set", text, {*DATASETS, *found_names()})
 
 
 def _installed(package: str, *parts: str) -> Path:
@@ -298,7 +249,7 @@ def digits() -> Source:
     held = len(split) // 10 + 1
     splits = hold_out(split.take(np.arange(len(split) - held)), held)
     splits[TEST] = split.take(np.arange(len(split) - held, len(split)))
-    return Source("digits", splits, _DIGITS)
+    return Source("digits", splits, _DIGITS, about=counted(splits))
 
 
 def photographs() -> Source:
@@ -315,7 +266,7 @@ def photographs() -> Source:
         part: Split(files, paths=tuple(file.name for file in files))
         for part, files in parts.items()
     }
-    return Source("photographs", splits)
+    return Source("photographs", splits, about=counted(splits))
 
 
 def _existing(place: Path, stems: list[str]) -> list[Path]:
@@ -331,52 +282,26 @@ def _existing(place: Path, stems: list[str]) -> list[Path]:
 
 def mnist() -> Source:
     """MNIST, found or downloaded."""
-    urls = (
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    )
-    return _idx("mnist", urls, _MNIST_FILES, _DIGITS)
+    return _named(find("mnist") or remotes.fetched(remotes.MNIST, "mnist"), _DIGITS)
 
 
 def fashion_mnist() -> Source:
     """Fashion-MNIST, found or downloaded."""
-    urls = (
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    )
-    return _idx("fashion_mnist", urls, _FASHION_FILES, _CLOTHES)
-
-
-def _idx(
-    name: str, bases: tuple[str, ...], files: dict[str, tuple[int, str]], classes: tuple[str, ...]
-) -> Source:
-    place = find(name)
-    if place is None:
-        place = cache_folder() / name
-        for file, (size, digest) in files.items():
-            urls = [base + file for base in bases]
-            fetch(urls, place / file, digest=f"sha256:{digest}", size=size)
-    return _named(place, name, classes)
+    name = "fashion_mnist"
+    return _named(find(name) or remotes.fetched(remotes.FASHION_MNIST, name), _CLOTHES)
 
 
 def cifar10() -> Source:
     """CIFAR-10 in its binary form, found or downloaded."""
     place = find("cifar10") or find("cifar-10-batches-bin")
-    archive = None if place is None else place / _CIFAR_FILE
-    if place is None or (archive is not None and archive.is_file() and not cifar_folder(place)):
-        place = cache_folder() / "cifar10"
-        if cifar_folder(place) is None:
-            if archive is None:
-                urls = [base + _CIFAR_FILE for base in _CIFAR_BASES]
-                archive = fetch(
-                    urls, place / _CIFAR_FILE, digest=f"sha256:{_CIFAR_SHA256}", size=170_052_171
-                )
-            unpack_cifar(archive, place)
-    return _named(place, "cifar10", CIFAR_CLASSES)
+    # A folder with the archive only is unpacked into the cache: it may not be ours to write in.
+    if place is None or (place / remotes.CIFAR10.name).is_file():
+        place = remotes.unpacked_cifar10(place)
+    return _named(place, CIFAR_CLASSES)
 
 
-def _named(place: Path, name: str, class_names: tuple[str, ...]) -> Source:
-    source = folders.folder(place, name)
+def _named(place: Path, class_names: tuple[str, ...]) -> Source:
+    source = folders.folder(place)
     return source if source.class_names else replace(source, class_names=class_names)
 
 
@@ -386,72 +311,31 @@ _CLOTHES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 
-# Length in bytes and SHA-256 of the files as published.
-_MNIST_FILES = {
-    "train-images-idx3-ubyte.gz": (
-        9_912_422,
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        28_881,
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        1_648_877,
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        4_542,
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    ),
-}
-_FASHION_FILES = {
-    "train-images-idx3-ubyte.gz": (
-        26_421_880,
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        29_515,
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        4_422_102,
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        5_148,
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    ),
-}
-_CIFAR_FILE = "cifar-10-binary.tar.gz"
-_CIFAR_BASES = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
-_CIFAR_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-
 DATASETS: dict[str, Entry] = {
     "digits": Entry(
         digits,
-        "1,797 handwritten digits, 8x8 grey; comes with scikit-learn",
+        "handwritten digits, 8x8 grey; 1,797, come with scikit-learn",
         "CC BY 4.0 (E. Alpaydin, C. Kaynak, UCI Machine Learning Repository)",
     ),
     "photographs": Entry(
         photographs,
-        "a dozen photographs, RGB; come with scikit-learn and scikit-image, china.jpg is the test",
+        "photographs, china.jpg is the test; a dozen, come with scikit-learn and scikit-image",
         "china, flower: CC BY 2.0 (danielbuechele, vultilion); the others CC0, public domain or "
         "without known restrictions, as scikit-image states",
     ),
     "mnist": Entry(
         mnist,
-        "70,000 handwritten digits, 28x28 grey; 12 MB to download",
+        "handwritten digits, 28x28 grey; 70,000, 12 MB to download",
         "CC BY-SA 3.0 (Y. LeCun, C. Cortes)",
     ),
     "fashion_mnist": Entry(
         fashion_mnist,
-        "70,000 articles of clothing, 28x28 grey; 31 MB to download",
+        "articles of clothing, 28x28 grey; 70,000, 31 MB to download",
         "MIT (Zalando SE)",
     ),
     "cifar10": Entry(
         cifar10,
-        "60,000 photographs of ten kinds of things, 32x32 RGB; 170 MB to download",
+        "photographs of ten kinds of things, 32x32 RGB; 60,000, 170 MB to download",
         "none stated by its authors (A. Krizhevsky, V. Nair, G. Hinton)",
     ),
 }
@@ -460,3 +344,24 @@ DATASETS: dict[str, Entry] = {
 TEST_SETS = frozenset(
     {"set12", "bsd68", "cbsd68", "kodak24", "mcmaster", "urban100", "polyu", "w2s"}
 )
+
+
+def _by_folder(paths: Sequence[str]) -> list[str]:
+    """One key for a folder: the ten pictures of a face must not be split."""
+    return [path.rpartition("/")[0] for path in paths]
+
+
+def _by_neighbours(paths: Sequence[str], gap: int = 500) -> list[str]:
+    """One key for numbers that follow within `gap`: the exposures of one tile, seconds apart."""
+    numbers = [int(Path(path).stem.rpartition("_")[2]) for path in paths]
+    keys, key, last = {}, "", -gap - 1
+    for number in sorted(numbers):
+        key = key if number - last <= gap else str(number)
+        keys[number] = key
+        last = number
+    return [keys[number] for number in numbers]
+
+
+# What must not be torn apart: https://doi.org/10.1109/ACV.1994.341300 (faces) and
+# https://doi.org/10.1007/s00371-018-1588-5 (tiles).
+GROUPS: dict[str, folders.Grouping] = {"faces_orl": _by_folder, "magnetic_tile": _by_neighbours}

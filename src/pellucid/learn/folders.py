@@ -6,9 +6,10 @@ known. Read next: ``datasets``, which calls them.
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from pellucid.learn.sources import (
     VALIDATION,
     Source,
     Split,
+    counted,
     hold_out,
     in_three,
 )
@@ -41,13 +43,21 @@ _PAIR_ENDINGS = (
 )
 
 
-def folder(path: Path, name: str | None = None) -> Source:
+Grouping = Callable[[Sequence[str]], list[str]]
+
+
+def folder(path: Path, name: str | None = None, grouped: Grouping = list) -> Source:
     """The data set in a folder, whatever its layout.
 
     Told apart in this order: ``train`` and ``test`` (and ``validation``) inside, as folders or as
-    ``.npz``; ``clean`` and ``damaged`` inside, as `pellucid damage` writes them; one ``.npz``;
-    MNIST's or CIFAR-10's files; ``*_noisy`` beside ``*_clean``; else pictures, whose labels are
-    the sub-folders where all of them lie in one.
+    ``.npz``; ``clean`` and ``damaged`` inside, as `pellucid damage` writes them (or ``noisy``, or
+    ``X`` and ``X_cleaned``); one ``.npz``; MNIST's or CIFAR-10's files; ``*_noisy`` beside
+    ``*_clean``; else pictures, whose labels are the sub-folders where all of them lie in one.
+
+    Args:
+        path: The folder.
+        name: What to call it; its own name if not given.
+        grouped: Keys for relative paths; pictures of one key come into one split together.
 
     Raises:
         DataError: The folder does not exist or its pairs do not match.
@@ -59,21 +69,21 @@ def folder(path: Path, name: str | None = None) -> Source:
     entries = {entry.name.lower(): entry for entry in sorted(path.iterdir())}
     parts = _parts({key: entry for key, entry in entries.items() if entry.is_dir()})
     if TRAIN in parts and TEST in parts:
-        return _split_folders(parts, name)
+        return _split_folders(parts, name, grouped)
     arrays = {key: entry for key, entry in entries.items() if key.endswith(".npz")}
     files = _parts(arrays)
     if TRAIN in files and TEST in files:
         return _split_npz(files, name)
-    for damaged in _DAMAGED_NAMES:
-        if damaged in entries and "clean" in entries:
-            return pairs(entries[damaged], entries["clean"], name)
+    sides = _sides([entry for entry in entries.values() if entry.is_dir()])
+    if sides is not None:
+        return pairs(*sides, name)
     if len(arrays) == 1:
         return npz(next(iter(arrays.values())), name)
     if any(key.startswith("t10k-images") for key in entries):
         return idx(path, name)
     if cifar_folder(path) is not None:
         return cifar(path, name)
-    return _pictures(path, name)
+    return _pictures(path, name, grouped)
 
 
 def _parts(entries: dict[str, Path]) -> dict[str, Path]:
@@ -91,7 +101,20 @@ def _parts(entries: dict[str, Path]) -> dict[str, Path]:
     return found
 
 
-def _pictures(path: Path, name: str) -> Source:
+def _sides(inside: Sequence[Path]) -> tuple[Path, Path] | None:
+    """The folders of the damaged and of the clean pictures, where the names say which is which."""
+    clean = [place for place in inside if place.name.lower().startswith("clean")]
+    noisy = [place for place in inside if place.name.lower().startswith(_DAMAGED_NAMES)]
+    if len(clean) == 1 and len(noisy) == 1:
+        return noisy[0], clean[0]
+    names = {place.name: place for place in inside}
+    cleaned = [name for name in names if f"{name}_cleaned" in names]
+    if len(cleaned) == 1 and len(inside) == 2:
+        return names[cleaned[0]], names[f"{cleaned[0]}_cleaned"]
+    return None
+
+
+def _pictures(path: Path, name: str, grouped: Grouping) -> Source:
     found = images.find(path)
     relative = [file.relative_to(path) for file in found]
     paired = _paired_by_ending(relative)
@@ -105,7 +128,7 @@ def _pictures(path: Path, name: str) -> Source:
         return Source(name, in_three(split, stems), about=f"{len(split)} pairs of pictures")
     split, class_names = _labelled(path, relative, None)
     about = f"{len(split)} pictures" + (f" in {len(class_names)} classes" if class_names else "")
-    return Source(name, in_three(split, split.paths), class_names, about=about)
+    return Source(name, in_three(split, grouped(split.paths)), class_names, about=about)
 
 
 def _labelled(
@@ -123,7 +146,7 @@ def _labelled(
     return Split(files, labels=labels, paths=tuple(file.as_posix() for file in relative)), names
 
 
-def _split_folders(parts: dict[str, Path], name: str) -> Source:
+def _split_folders(parts: dict[str, Path], name: str, grouped: Grouping) -> Source:
     relative = {
         part: [file.relative_to(place) for file in images.find(place)]
         for part, place in parts.items()
@@ -139,8 +162,8 @@ def _split_folders(parts: dict[str, Path], name: str) -> Source:
         if classes is None:
             splits[part] = Split(splits[part].clean, paths=splits[part].paths)
     if VALIDATION not in splits:
-        splits |= _validated(splits[TRAIN], splits[TRAIN].paths)
-    return Source(name, splits, tuple(classes or ()), about=_counted(splits))
+        splits |= _validated(splits[TRAIN], grouped(splits[TRAIN].paths))
+    return Source(name, splits, tuple(classes or ()), about=counted(splits))
 
 
 def _validated(train: Split, keys: Sequence[str]) -> dict[str, Split]:
@@ -151,10 +174,6 @@ def _validated(train: Split, keys: Sequence[str]) -> dict[str, Split]:
     held = set(three[VALIDATION].paths)
     kept = [index for index, path in enumerate(train.paths) if path not in held]
     return {TRAIN: train.take(kept), VALIDATION: three[VALIDATION]}
-
-
-def _counted(splits: dict[str, Split]) -> str:
-    return ", ".join(f"{len(split)} {part}" for part, split in splits.items()) + " pictures"
 
 
 def _paired_by_ending(files: Sequence[Path]) -> list[tuple[Path, Path, str]]:
@@ -171,15 +190,18 @@ def _paired_by_ending(files: Sequence[Path]) -> list[tuple[Path, Path, str]]:
 def pairs(noisy: Path, clean: Path, name: str | None = None) -> Source:
     """Pairs from two folders, matched by relative path without suffix.
 
+    Where all names of a side begin alike, and differently from the other's, what follows is
+    matched: ``input_007.tif`` and ``target_007.tif``.
+
     Raises:
         DataError: A file without a partner, or two that would share one.
     """
-    sides = {side: _by_stem(side) for side in (noisy, clean)}
+    sides = _matched(_by_stem(noisy), _by_stem(clean))
     lonely = [
         str(file)
-        for side, other in ((noisy, clean), (clean, noisy))
-        for stem, file in sides[side].items()
-        if stem not in sides[other]
+        for one, other in (sides, sides[::-1])
+        for stem, file in one.items()
+        if stem not in other
     ]
     if lonely:
         more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
@@ -187,14 +209,33 @@ def pairs(noisy: Path, clean: Path, name: str | None = None) -> Source:
             f"no partner of the same name for {', '.join(lonely[:3])}{more}; pairs need the same "
             f"names in {noisy} and {clean}, suffixes aside"
         )
-    stems = list(sides[clean])
+    stems = list(sides[1])
     split = Split(
-        clean=[sides[clean][stem] for stem in stems],
-        damaged=[sides[noisy][stem] for stem in stems],
-        paths=tuple(stems),
+        clean=[sides[1][stem] for stem in stems],
+        damaged=[sides[0][stem] for stem in stems],
+        paths=tuple(sides[1][stem].relative_to(clean).as_posix() for stem in stems),
     )
     label = name or f"{noisy.name}:{clean.name}"
     return Source(label, in_three(split, stems), about=f"{len(split)} pairs of pictures")
+
+
+def _matched(*sides: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    noisy, clean = sides
+    if noisy.keys() != clean.keys():
+        begins = [_begin(list(side)) for side in sides]
+        bare = [
+            {stem.removeprefix(begin): file for stem, file in side.items()}
+            for side, begin in zip(sides, begins, strict=True)
+        ]
+        if bare[0].keys() == bare[1].keys():
+            return bare[0], bare[1]
+    return noisy, clean
+
+
+def _begin(stems: list[str]) -> str:
+    """What all names begin with, up to a separator: never into a number."""
+    common = os.path.commonprefix(stems)  # noqa: RUF071 - characters are what is meant
+    return common[: max(common.rfind(mark) for mark in "_-. ") + 1]
 
 
 def _by_stem(path: Path) -> dict[str, Path]:
@@ -237,7 +278,7 @@ def npz(path: Path, name: str | None = None) -> Source:
         )
     if VALIDATION not in splits:
         splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
-    return Source(label, splits, names, about=_counted(splits))
+    return Source(label, splits, names, about=counted(splits))
 
 
 def _split_npz(parts: dict[str, Path], name: str) -> Source:
@@ -250,7 +291,7 @@ def _split_npz(parts: dict[str, Path], name: str) -> Source:
         names = tuple(map(str, content.get("class_names", names)))
     if VALIDATION not in splits:
         splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
-    return Source(name, splits, names, about=_counted(splits))
+    return Source(name, splits, names, about=counted(splits))
 
 
 def _loaded(path: Path) -> dict[str, np.ndarray]:
@@ -322,7 +363,7 @@ def idx(path: Path, name: str | None = None) -> Source:
     """MNIST's four files; the last twelfth of ``train`` (5,000 of 60,000) is for validation."""
     train, test = (Split(*_plain(idx_pair(path, prefix))) for prefix in ("train", "t10k"))
     splits = {**hold_out(train, max(1, len(train) // 12)), TEST: test}
-    return Source(name or path.name, splits, about=_counted(splits))
+    return Source(name or path.name, splits, about=counted(splits))
 
 
 def cifar(path: Path, name: str | None = None) -> Source:
@@ -337,7 +378,7 @@ def cifar(path: Path, name: str | None = None) -> Source:
     )
     test = Split(*_plain(read_cifar(place / "test_batch.bin")))
     splits = {**hold_out(train, max(1, len(train) // 10)), TEST: test}
-    return Source(name or path.name, splits, about=_counted(splits))
+    return Source(name or path.name, splits, about=counted(splits))
 
 
 def _plain(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, None, np.ndarray]:

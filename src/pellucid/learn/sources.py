@@ -104,21 +104,21 @@ def in_three(split: Split, keys: Sequence[str] | None = None) -> dict[str, Split
     validation and the one after it for the test. No split is left empty: of two pictures the
     second serves validation and test, a single one serves for everything.
     """
-    if keys is None:
-        place = np.arange(len(split)) % 10 / 10
-    else:
+    place = np.arange(len(split)) % 10 / 10
+    if keys is not None and (len(set(keys)) >= 3 or len(split) < 3):
         place = np.array([_place(key) for key in keys])
     order = np.argsort(place, kind="stable")
-    parts = np.digitize(place, [0.8, 0.9])
     if len(split) >= 3:
-        # Fill an empty split from the pictures next to its range.
+        parts = np.digitize(place, [0.8, 0.9])
+        # An empty split takes the pictures whose place is nearest.
         if not (parts == 2).any():
-            parts[order[-1]] = 2
+            parts[place == place.max()] = 2
         if not (parts == 0).any():
-            parts[order[0]] = 0
+            parts[place == place.min()] = 0
         if not (parts == 1).any():
-            low, high = (np.flatnonzero(parts == part) for part in (0, 2))
-            parts[low[np.argmax(place[low])] if len(low) > 1 else high[0]] = 1
+            donor = 0 if len(set(place[parts == 0])) > 1 else 2
+            nearest = np.max if donor == 0 else np.min
+            parts[place == nearest(place[parts == donor])] = 1
         return {name: split.take(np.flatnonzero(parts == i)) for i, name in enumerate(SPLITS)}
     first, last = split.take(order[:1]), split.take(order[-1:])
     return {TRAIN: first, VALIDATION: last, TEST: last}
@@ -135,6 +135,11 @@ def hold_out(train: Split, count: int) -> dict[str, Split]:
         TRAIN: train.take(np.arange(kept)),
         VALIDATION: train.take(np.arange(kept, len(train))),
     }
+
+
+def counted(splits: Mapping[str, Split]) -> str:
+    """How many pictures the splits hold, in words."""
+    return ", ".join(f"{len(splits[part])} {part}" for part in SPLITS if part in splits)
 
 
 def decoded(split: Split, size: int | None = None) -> Split:

@@ -1,0 +1,61 @@
+"""Where data sets lie: the folders of ``$PELLUCID_DATA``, by name.
+
+A path list, searched two folders deep, so that one entry serves both ``data/mnist`` and
+``data/digits/mnist``. Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pellucid.images import SUFFIXES
+
+
+def find(name: str) -> Path | None:
+    """The folder of that name under ``$PELLUCID_DATA``, a path list searched two folders deep."""
+    if not name or name in (".", "..") or set(name) & {"/", "\\", ":", "*", "?", "["}:
+        return None
+    for root in _roots():
+        for candidates in (
+            [root] if root.name == name else [],
+            [root / name],
+            root.glob(f"*/{name}"),
+        ):
+            for place in sorted(candidates):
+                if place.is_dir():
+                    return place
+    return None
+
+
+def found_names() -> list[str]:
+    """Names that `find` finds: folders under ``$PELLUCID_DATA`` that look like data sets."""
+    places = [
+        place for root in _roots() for pattern in ("*", "*/*") for place in root.glob(pattern)
+    ]
+    ordinary = {"train", "test", "val", "validation", "clean", "damaged", "noisy"}
+    return sorted(
+        {
+            place.name
+            for place in places
+            if place.name.lower() not in ordinary
+            and not place.name.startswith(".")
+            and place.is_dir()
+            and _holds_data(place)
+        }
+    )
+
+
+def _roots() -> list[Path]:
+    given = os.environ.get("PELLUCID_DATA", "")
+    roots = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
+    return [root for root in roots if root.is_dir()]
+
+
+def _holds_data(place: Path) -> bool:
+    suffixes = {*SUFFIXES, ".npz", ".gz", ".bin"}
+    with os.scandir(place) as entries:
+        return any(
+            entry.name.lower() in ("train", "clean") or Path(entry.name).suffix.lower() in suffixes
+            for entry in entries
+        )
