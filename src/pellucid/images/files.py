@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,19 +119,17 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
     with _told(path):
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "read-only")
-        number, temporary = tempfile.mkstemp(
-            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
-        )
+        temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
         try:
-            os.close(number)  # opened again by name, which TIFF's writer asks for
-            with open(temporary, "w+b") as file:
+            with open(temporary, "x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, _mode(target))
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             os.replace(temporary, target)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -141,16 +139,6 @@ def _told(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ImageError(f"{path}: cannot be written: {_reason(error)}") from error
-
-
-def _mode(target: Path) -> int:
-    """Permissions of the file that is replaced, else what the user's umask gives."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
 
 
 _REASONS = {

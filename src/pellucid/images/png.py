@@ -178,7 +178,7 @@ def write16(stream: BinaryIO, picture: Picture, exif: bytes | None) -> None:
         _chunk(stream, b"pHYs", struct.pack(">IIB", across, down, 1))
     if exif:
         _chunk(stream, b"eXIf", exif)
-    packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+    packer = zlib.compressobj(effort(picture), zlib.DEFLATED, 15, 9)
     above = np.zeros((1, picture.width * count * 2), np.uint8)
     for rows in bands(picture.height, picture.width):
         part = picture.samples[rows]
@@ -191,6 +191,13 @@ def write16(stream: BinaryIO, picture: Picture, exif: bytes | None) -> None:
             _chunk(stream, b"IDAT", body)
     _chunk(stream, b"IDAT", packer.flush())
     _chunk(stream, b"IEND", b"")
+
+
+def effort(picture: Picture) -> int:
+    """How hard to compress, of 9: level 6 is 8% smaller than 3 but takes three times as long."""
+    if picture.bits == 1:
+        return 9
+    return 6 if picture.samples.nbytes < 50_000_000 else 3
 
 
 def colour_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:

@@ -11,7 +11,7 @@ import io
 import struct
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -47,10 +47,13 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
     try:
         image = _open(stream, kind)
         check_size(kind, *image.size, bits=_bits(image.mode), stored=size_of(stream), name=name)
+        if image.info.get("progressive"):
+            _count_scans(stream, name)
         storage = _storage(image, kind, stream, header)
         if header is not None and header.depth == 16:
             samples, alpha = png.read16(stream, header)
-            info, bits, icc = image.info, 16, image.info.get("icc_profile")
+            info, bits, icc = dict(image.info), 16, image.info.get("icc_profile")
+            info.setdefault("exif", header.chunks.get(b"eXIf"))
         else:
             image.load()
             info = image.info
@@ -124,6 +127,17 @@ def _check_before(stream: BinaryIO, kind: str, name: str) -> None:
             )
     if width is not None and height is not None:
         check_size(kind, width, height, bits=24, stored=total, name=name)
+
+
+def _count_scans(stream: BinaryIO, name: str) -> None:
+    """Refuse a JPEG of a thousand passes over the picture, which would take hours to decode."""
+    here, count = stream.tell(), 0
+    stream.seek(0)
+    while part := stream.read(2**20):
+        count += part.count(b"\xff\xda")
+    stream.seek(here)
+    if count > 1000:
+        raise ImageError(f"{name}: a JPEG of {count:,} scans is not decoded; save it anew")
 
 
 def _storage(
@@ -262,13 +276,37 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
         options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
     image = _pack(picture, kind, name)
     try:
-        image.save(stream, format=kind.upper(), **options)
-    except OSError:
-        raise  # the file system's errors are told by `files.atomic`
+        image.save(cast(BinaryIO, _Plain(stream)), format=kind.upper(), **options)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's errors are told by `files.atomic`
         raise ImageError(
             f"{name}: cannot be written as {KINDS[kind].title}: {_short(error)}"
         ) from error
+
+
+class _Plain(io.RawIOBase):
+    """A stream that hides its file number: given one, Pillow writes past Python, and an error such
+    as a full disk comes back without its reason.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._stream.write(data)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
 
 
 def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]:
@@ -285,12 +323,14 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
         info = PngImagePlugin.PngInfo()
         for chunk, body in png.colour_chunks(picture):
             info.add(chunk, body)
-        options["pnginfo"] = info
+        options |= {"pnginfo": info, "compress_level": png.effort(picture)}
     if kind == "webp" and stored.get("lossless") and quality is None:
         return options | {"lossless": True, "exact": True}
     if kind in ("webp", "avif"):
         options["quality"] = quality or QUALITY[kind]
         options |= {"exact": True} if kind == "webp" else {}
+        if kind == "avif" and options["quality"] >= 90:
+            options["subsampling"] = "4:4:4"
     if kind == "jpeg":
         options["progressive"] = stored.get("progressive", False)
         if quality is None and stored.get("mode") == {1: "L", 3: "RGB"}[picture.channels]:

@@ -6,7 +6,9 @@ tifffile reads and writes; codecs beyond deflate come with the extra ``tiff``.
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -34,6 +36,7 @@ NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
 KEPT = {NONE: NONE, LZW: LZW, JPEG: JPEG, DEFLATE: DEFLATE, OLD_DEFLATE: DEFLATE}
 KEPT |= {PACKBITS: PACKBITS, 34925: 34925, 50000: 50000}  # LZMA, Zstandard
 WITHOUT_EXTRA = (NONE, DEFLATE, 34925)
+CCITT = (2, 3, 4)
 JPEG_QUALITY = 92
 
 # Carried as bytes from page to page: names, dates, XMP, IPTC, and what GIS and ImageJ need.
@@ -98,10 +101,14 @@ def _told(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory for this picture; free some") from error
     except Exception as error:
-        text = " ".join(str(error).split())[:120] or type(error).__name__
+        text = _short(error)
         if "imagecodecs" in text and importlib.util.find_spec("imagecodecs") is None:
             optional("imagecodecs", "tiff")
         raise ImageError(f"{name}: {DAMAGED} ({text})") from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Picture:
@@ -240,16 +247,24 @@ def _carried(file: Any, page: Any) -> list[tuple[int, int, int, bytes, bool]]:
 
 def write(stream: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
     """Write pictures as pages, each when it comes, stored as its file had it, else deflated."""
-    writer = None
+    writer, faxes = None, []
     try:
-        for picture in pictures:
-            if writer is None:
-                writer = _writer(stream, picture)
-            with _told(name):
-                _write_page(writer, picture)
+        for number, picture in enumerate(pictures):
+            writer = writer or _writer(stream, picture)
+            try:
+                if _write_page(writer, picture) in CCITT:
+                    faxes.append(number)
+            except (ValueError, TypeError, RuntimeError, struct.error) as error:
+                raise ImageError(f"{name}: cannot be written as TIFF: {_short(error)}") from error
     finally:
         if writer is not None:
             writer.close()
+    if faxes:
+        stream.seek(0)
+        with tifffile.TiffFile(stream) as file:
+            for number in faxes:
+                page: Any = file.pages[number]
+                page.tags[259].overwrite(CCITT[-1])
 
 
 def _writer(stream: BinaryIO, first: Picture) -> Any:
@@ -262,8 +277,12 @@ def _writer(stream: BinaryIO, first: Picture) -> Any:
     )
 
 
-def _write_page(writer: Any, picture: Picture) -> None:
+def _write_page(writer: Any, picture: Picture) -> int:
+    """Write a page; gives the codec that was used."""
     stored = picture.storage if picture.kind == "tiff" else {}
+    about = _about(picture, stored)
+    if picture.bits == 1 and stored.get("compression") in CCITT:
+        return _write_fax(writer, picture.samples[..., 0] > 127, about)
     array = picture.samples[..., 0] if picture.channels == 1 else picture.samples
     extra = None
     if picture.alpha is not None:
@@ -272,7 +291,6 @@ def _write_page(writer: Any, picture: Picture) -> None:
     elif picture.bits == 1:
         array = array > 127
     compression, predictor = _packing(picture, stored)
-    resolution, unit = stored.get("resolution") or (picture.dpi, 2)
     writer.write(
         array,
         photometric=RGB if picture.channels == 3 else MINISBLACK,
@@ -281,13 +299,45 @@ def _write_page(writer: Any, picture: Picture) -> None:
         compression=compression,
         compressionargs={"level": JPEG_QUALITY} if compression == JPEG else None,
         predictor=predictor,
-        iccprofile=picture.icc,
-        resolution=resolution,
-        resolutionunit=unit if resolution else None,
-        metadata=None,
-        software=False,
-        extratags=[*stored.get("tags", ()), (274, 3, 1, picture.orientation, True)],
+        **about,
     )
+    return compression
+
+
+def _write_fax(writer: Any, array: Array, about: dict[str, Any]) -> int:
+    """A one-bit page as fax group 4, which is much smaller than deflate.
+
+    Pillow's libtiff encodes it. tifffile cannot, but lays down what is already encoded; it knows no
+    fax for writing, so the page is called deflated until `write` has put the codec right.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "TIFF", compression="group4", tiffinfo={278: len(array)})
+    buffer.seek(0)
+    page: Any = tifffile.TiffFile(buffer).pages[0]
+    buffer.seek(page.dataoffsets[0])
+    writer.write(
+        iter([buffer.read(page.databytecounts[0])]),
+        shape=array.shape,
+        dtype=bool,
+        photometric=int(page.photometric),
+        compression=DEFLATE,
+        rowsperstrip=len(array),
+        **about,
+    )
+    return CCITT[-1]
+
+
+def _about(picture: Picture, stored: Any) -> dict[str, Any]:
+    """Keywords of tifffile's writer for what goes with the pixels."""
+    resolution, unit = stored.get("resolution") or (picture.dpi, 2)
+    return {
+        "iccprofile": picture.icc,
+        "resolution": resolution,
+        "resolutionunit": unit if resolution else None,
+        "metadata": None,
+        "software": False,
+        "extratags": [*stored.get("tags", ()), (274, 3, 1, picture.orientation, True)],
+    }
 
 
 def _packing(picture: Picture, stored: Any) -> tuple[int, bool]:

@@ -1,0 +1,344 @@
+"""TIFF: pages, codecs and tags come back; what tifffile and others write is read alike."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from pellucid import images
+from pellucid.errors import ImageError
+from pellucid.images import Picture
+
+
+def tiff(array: np.ndarray, **options: object) -> bytes:
+    file = io.BytesIO()
+    options.setdefault("metadata", None)
+    tifffile.imwrite(file, array, **options)
+    return file.getvalue()
+
+
+def back(picture: Picture) -> tuple[Picture, tifffile.TiffPage]:
+    file = io.BytesIO()
+    images.write(file, picture, kind="tiff")
+    file.seek(0)
+    return images.read(file.getvalue()), tifffile.TiffFile(file).pages[0]
+
+
+def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+
+
+CODECS = ["none", "deflate", "lzw", "packbits", "zstd", "lzma", "adobe_deflate"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_codec_and_predictor_are_kept(dtype: str, codec: str, channels: int) -> None:
+    array = noise(21, 33, channels, dtype=dtype)
+    plain = codec in ("none", "packbits")
+    given = tiff(
+        array[..., 0] if channels == 1 else array,
+        compression=codec,
+        predictor=not plain,
+        photometric="minisblack" if channels == 1 else "rgb",
+    )
+    picture = images.read(given)
+    np.testing.assert_array_equal(picture.samples, array)
+    again, page = back(picture)
+    np.testing.assert_array_equal(again.samples, array)
+    before = tifffile.TiffFile(io.BytesIO(given)).pages[0]
+    assert {32946: 8}.get(int(before.compression), before.compression) == page.compression
+    assert page.predictor == before.predictor
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("layout", ["contig", "separate", "tiled", "strips", "big"])
+def test_layouts_and_byte_orders_are_read(byteorder: str, dtype: str, layout: str) -> None:
+    array = noise(37, 50, 3, dtype=dtype)
+    options: dict[str, object] = {"photometric": "rgb", "byteorder": byteorder}
+    if layout == "separate":
+        options["planarconfig"] = "separate"
+    if layout == "tiled":
+        options |= {"tile": (16, 16), "compression": "deflate"}
+    if layout == "strips":
+        options |= {"rowsperstrip": 5, "compression": "lzw"}
+    if layout == "big":
+        options["bigtiff"] = True
+    stored = np.moveaxis(array, -1, 0) if layout == "separate" else array
+    picture = images.read(tiff(stored.astype(byteorder + array.dtype.str[1:]), **options))
+    np.testing.assert_array_equal(picture.samples, array)
+    assert picture.samples.dtype.isnative
+    assert picture.samples.dtype == (array.dtype if array.dtype.kind == "u" else np.float32)
+    again, page = back(picture)
+    np.testing.assert_array_equal(again.samples, array)
+    assert page.parent.byteorder == byteorder
+    assert page.parent.is_bigtiff == (layout == "big")
+
+
+@pytest.mark.parametrize("height", [1, 7, 64])
+@pytest.mark.parametrize("width", [1, 8, 13, 100])
+def test_one_bit_is_read_and_written_as_one_bit(height: int, width: int) -> None:
+    array = noise(height, width) > 127
+    for codec in ("none", "deflate", "packbits", "lzw"):
+        for photometric in ("minisblack", "miniswhite"):
+            picture = images.read(tiff(array, compression=codec, photometric=photometric))
+            white = array if photometric == "minisblack" else ~array
+            np.testing.assert_array_equal(picture.samples[..., 0] == 255, white)
+            assert picture.bits == 1
+            again, page = back(picture)
+            assert page.bitspersample == 1
+            np.testing.assert_array_equal(again.samples, picture.samples)
+
+
+@pytest.mark.parametrize("codec", ["group3", "group4", "tiff_ccitt"])
+def test_fax_pages_stay_fax_and_small(codec: str) -> None:
+    array = np.ones((400, 300), bool)
+    array[50:300:9, 20:280] = False
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "TIFF", compression=codec, dpi=(200, 200))
+    picture = images.read(file.getvalue())
+    assert picture.bits == 1
+    assert picture.dpi == (200, 200)
+    np.testing.assert_array_equal(picture.samples[..., 0] == 255, array)
+    again, page = back(picture)
+    np.testing.assert_array_equal(again.samples, picture.samples)
+    assert page.compression == 4
+    assert sum(page.databytecounts) <= len(file.getvalue())
+    out = io.BytesIO()
+    images.write(out, [picture, picture.with_samples(picture.samples ^ 255)], kind="tiff")
+    with Image.open(out) as image:  # another reader
+        np.testing.assert_array_equal(np.asarray(image), array)
+        image.seek(1)
+        np.testing.assert_array_equal(np.asarray(image), ~array)
+
+
+def test_pages_come_one_by_one_and_go_one_by_one(tmp_path: Path) -> None:
+    stack = noise(7, 20, 30, dtype="uint16")
+    path = tmp_path / "stack.tif"
+    path.write_bytes(tiff(stack, compression="deflate", photometric="minisblack"))
+    assert images.count_pages(path) == 7
+    assert images.read(path, page=3).page == (3, 7)
+    np.testing.assert_array_equal(images.read(path, page=6).samples[..., 0], stack[6])
+    with pytest.raises(ImageError, match="no page 7; the pages are 0 to 6"):
+        images.read(path, page=7)
+    order: list[str] = []
+
+    def through() -> object:
+        for picture in images.pages(path):
+            order.append(f"{picture.page[0]}")
+            yield picture
+
+    images.write(tmp_path / "out.tif", through())  # type: ignore[arg-type]
+    assert order == list("0123456")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), stack)
+
+
+def test_pages_may_differ_in_size_depth_and_colour() -> None:
+    made = [
+        Picture(noise(5, 6, 1)),
+        Picture(noise(9, 4, 3, dtype="uint16")),
+        Picture(noise(3, 3, 1, dtype="float32"), noise(3, 3, dtype="float32")),
+    ]
+    file = io.BytesIO()
+    images.write(file, made, kind="tiff")
+    for given, read in zip(made, images.pages(file.getvalue()), strict=True):
+        np.testing.assert_array_equal(given.samples, read.samples)
+        assert given.samples.dtype == read.samples.dtype
+
+
+def test_thumbnails_beside_the_page_are_not_pages() -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(noise(40, 40), metadata=None)
+        writer.write(noise(10, 10), metadata=None, subfiletype=1)
+        writer.write(noise(30, 40), metadata=None)
+    assert [p.height for p in images.pages(file.getvalue())] == [40, 30]
+
+
+def test_descriptions_resolution_and_scientific_tags_survive() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        noise(3, 20, 30, dtype="uint16"),
+        imagej=True,
+        resolution=(5.25, 5.25),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 2.0, "Labels": ["a", "b", "c"]},
+    )
+    out = io.BytesIO()
+    images.write(out, images.pages(file.getvalue()), kind="tiff")
+    file.seek(0)
+    out.seek(0)
+    with tifffile.TiffFile(file) as one, tifffile.TiffFile(out) as two:
+        assert two.is_imagej
+        assert two.imagej_metadata == one.imagej_metadata
+        assert two.pages[0].tags["XResolution"].value == one.pages[0].tags["XResolution"].value
+        assert two.pages[0].tags["ResolutionUnit"].value == 1
+        np.testing.assert_array_equal(two.asarray(), one.asarray())
+
+
+def test_ome_descriptions_survive() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise(2, 3, 16, 16, dtype="uint16"), ome=True, metadata={"axes": "TZYX"})
+    out = io.BytesIO()
+    images.write(out, images.pages(file.getvalue()), kind="tiff")
+    file.seek(0)
+    out.seek(0)
+    with tifffile.TiffFile(file) as one, tifffile.TiffFile(out) as two:
+        assert two.ome_metadata == one.ome_metadata
+        np.testing.assert_array_equal(two.asarray(), one.asarray())
+
+
+def test_palettes_become_colours_and_grey_ones_grey() -> None:
+    index = noise(9, 9)
+    colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    picture = images.read(tiff(index, photometric="palette", colormap=colours))
+    np.testing.assert_array_equal(picture.samples, (colours >> 8).T.astype(np.uint8)[index])
+    ramp = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+    np.testing.assert_array_equal(
+        images.read(tiff(index, photometric="palette", colormap=ramp)).samples[..., 0], index
+    )
+
+
+def test_white_is_high_even_where_the_file_says_zero() -> None:
+    for dtype in ("uint8", "uint16"):
+        array = noise(5, 6, dtype=dtype)
+        picture = images.read(tiff(array, photometric="miniswhite"))
+        np.testing.assert_array_equal(picture.samples[..., 0], np.iinfo(dtype).max - array)
+
+
+def test_jpeg_in_tiff_is_read_in_its_colours(scene: np.ndarray) -> None:
+    picture = images.read(tiff(scene, compression="jpeg", photometric="rgb"))
+    assert abs(picture.samples.astype(int) - scene).mean() < 12
+    again, page = back(picture)
+    assert page.compression == 7
+    assert abs(again.samples.astype(int) - picture.samples).mean() < 6
+
+
+def test_cmyk_becomes_rgb() -> None:
+    array = noise(8, 9, 4)
+    picture = images.read(tiff(array, photometric="separated"))
+    expected = np.asarray(Image.frombytes("CMYK", (9, 8), array.tobytes()).convert("RGB"))
+    np.testing.assert_array_equal(picture.samples, expected)
+
+
+def test_the_meaning_of_alpha_is_kept() -> None:
+    array = noise(8, 9, 4)
+    given = tiff(array, photometric="rgb", extrasamples=["assocalpha"])
+    picture = images.read(given)
+    np.testing.assert_array_equal(picture.alpha, array[..., 3])
+    _, page = back(picture)
+    assert page.extrasamples == (1,)
+    with pytest.raises(ImageError, match="multiplied by alpha; write TIFF"):
+        images.write(io.BytesIO(), picture, kind="png")
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "says"),
+    [
+        (noise(4, 4, dtype="int16"), {}, "int16"),
+        (noise(4, 4, dtype="uint32"), {}, "uint32"),
+        (noise(4, 4, dtype="complex64"), {}, "complex64"),
+        (noise(4, 4, 5), {"photometric": "minisblack", "planarconfig": "contig"}, "5 channels"),
+        (noise(4, 4, 3), {"photometric": "cielab", "planarconfig": "contig"}, "CIELAB"),
+        (noise(4, 4), {"photometric": "cfa"}, "camera raw"),
+        (noise(4, 4, 4, dtype="uint16"), {"photometric": "separated"}, "CMYK is read with 8 bits"),
+        (noise(3, 16, 16), {"photometric": "minisblack", "volumetric": True}, "volumes"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    array: np.ndarray, options: dict[str, object], says: str
+) -> None:
+    if options.get("volumetric"):
+        options = {**options, "tile": (16, 16, 16)}
+    with pytest.raises(ImageError, match=says):
+        images.read(tiff(array, **options))
+
+
+def test_a_page_cut_off_is_told_not_filled_with_zeros() -> None:
+    whole = tiff(noise(64, 64), rowsperstrip=8)
+    for length in range(300, len(whole), 97):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            images.read(whole[:length])
+
+
+def test_a_circle_of_pages_ends() -> None:
+    whole = bytearray(tiff(np.stack([noise(8, 8)] * 3), photometric="minisblack"))
+    with tifffile.TiffFile(io.BytesIO(bytes(whole))) as file:
+        first = file.pages[0].offset
+        last = file.pages[2]
+        end = last.offset + 2 + 12 * len(last.tags)
+    whole[end : end + 4] = first.to_bytes(4, "little")
+    assert 1 <= images.count_pages(bytes(whole)) <= 3
+    assert 1 <= len(list(images.pages(bytes(whole)))) <= 3
+
+
+def test_a_bomb_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tif"
+    with tifffile.TiffWriter(path) as writer:
+        chunk = zlib.compress(bytes(64))
+        writer.write(
+            iter([chunk]),
+            shape=(50_000, 50_000),
+            dtype="uint8",
+            compression="deflate",
+            rowsperstrip=50_000,
+        )
+    with pytest.raises(ImageError, match=r"2,500,000,000 pixels"):
+        images.read(path)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter([chunk]),
+            shape=(30_000, 30_000),
+            dtype="uint8",
+            compression="deflate",
+            rowsperstrip=30_000,
+        )
+    with pytest.raises(ImageError, match="bomb"):
+        images.read(path)
+
+
+WITHOUT = """
+import sys, io
+sys.modules["imagecodecs"] = None
+import numpy as np
+from pellucid import images
+from pellucid.errors import MissingExtraError
+a = (np.arange(20 * 30 * 3).reshape(20, 30, 3) % 251).astype(np.uint8)
+for array in (a, a.astype(np.uint16) * 257, a.astype(np.float32) / 7, a[..., 0] > 90):
+    file = io.BytesIO()
+    images.write(file, array, kind="tiff")
+    read = images.read(file.getvalue())
+    assert np.array_equal(images.picture_of(array).samples, read.samples), array.dtype
+read = images.read(sys.argv[1])
+"""
+
+
+def test_without_the_extra_the_usual_works_and_the_rest_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "zstd.tif"
+    path.write_bytes(tiff(noise(20, 20), compression="jpeg"))
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(path)], capture_output=True, text=True, check=False
+    )
+    assert run.stderr.strip().endswith("pip install 'pellucid[tiff]'"), run.stderr
+    assert "MissingExtraError" in run.stderr
+
+
+@pytest.mark.data
+def test_real_microscopy_stacks_come_back(real) -> None:  # type: ignore[no-untyped-def]
+    for path in images.find(real("w2s"))[:6]:
+        if path.suffix not in (".tif", ".tiff"):
+            continue
+        picture = images.read(path)
+        np.testing.assert_array_equal(picture.samples.squeeze(), tifffile.imread(path).squeeze())
+        again, _ = back(picture)
+        np.testing.assert_array_equal(again.samples, picture.samples)
