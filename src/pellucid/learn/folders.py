@@ -296,15 +296,16 @@ def _split_npz(parts: dict[str, Path], name: str) -> Source:
 
 def _loaded(path: Path) -> dict[str, np.ndarray]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no .npz")
         # Without pickles: loading one would run whatever its author wished.
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is a single array; save it with np.savez(images=...)")
             return {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        why = "it holds a pickle, which is never loaded" if "ickle" in str(error) else error
+        pickled = "allow_pickle" in str(error)
+        why = "it holds pickled objects, which are never loaded" if pickled else error
         raise DataError(
-            f"{path} cannot be read: {why or 'it is empty'}; save it with np.savez(images=...)"
+            f"{path} cannot be read: {why}; save it with np.savez(images=...)"
         ) from error
 
 
