@@ -127,10 +127,14 @@ class Lesson(pl.LightningModule):
         """Step numbers."""
         return Steps(-(-len(self.pictures["validation"]) // self._validation_batch))
 
+    def setup(self, stage: str) -> None:
+        """Lay the weights out as the device likes, before anything is built on them."""
+        layout = machine.memory_format(self.trainer.strategy.root_device)
+        self.model.to(memory_format=layout)  # type: ignore[call-overload]
+
     def on_fit_start(self) -> None:
         """Move all pixels to the device once."""
         self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
-        self.model.to(memory_format=machine.memory_format(self.device))  # type: ignore[call-overload]
 
     def on_train_epoch_start(self) -> None:
         """Shuffle, by epoch number alone."""

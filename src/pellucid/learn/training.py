@@ -238,7 +238,7 @@ class _Keeper(pl.Callback):
         trainer.should_stop = trainer.should_stop or last
         if self.watch and trainer.is_global_zero and lesson.shown:
             clean, damaged, restored = lesson.shown
-            self.watch(Epoch(lesson.history, clean, damaged, restored, improved, last))
+            self.watch(Epoch(list(lesson.history), clean, damaged, restored, improved, last))
         # The state comes last: whatever a kill leaves half done before it is done again.
         if self.folder:
             draft = self.folder / f".{STATE}.part"

@@ -1,0 +1,124 @@
+"""Models survive the disk; hostile and foreign files are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pellucid.errors import CheckpointError, ImageError
+from pellucid.learn.checkpoints import load, read_metadata, save
+from pellucid.learn.models import MODELS, create
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_save_and_load_agree_exactly(kind: str, tmp_path: Path) -> None:
+    model = create(kind, channels=(4, 6)).eval()
+    again = load(save(model, tmp_path / "m.safetensors", data="digits", scores={"psnr": 20.5}))
+    image = torch.rand(1, 1, 16, 16)
+    assert torch.equal(again(image), model(image))
+    assert again.options == model.options
+    assert again.metadata["data"] == "digits"
+    assert again.metadata["scores"] == {"psnr": 20.5}
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    model = create("conv", channels=(4,))
+    first, second = (save(model, tmp_path / f"{i}.safetensors").read_bytes() for i in "12")
+    assert first == second
+
+
+def test_saving_a_loaded_model_keeps_its_origin(tmp_path: Path) -> None:
+    first = save(create("conv"), tmp_path / "a.safetensors", data="digits", licence="CC0")
+    second = save(load(first), tmp_path / "b.safetensors", licence="MIT")
+    assert read_metadata(second)["data"] == "digits"
+    assert read_metadata(second)["licence"] == "MIT"
+
+
+def test_a_run_folder_opens_as_its_model(tmp_path: Path) -> None:
+    save(create("conv", channels=(3,)), tmp_path / "model.safetensors")
+    assert load(tmp_path).options["channels"] == (3,)
+
+
+def described(path: Path, **changes: object) -> Path:
+    """A checkpoint whose description was changed by hand."""
+    good = save(create("conv", channels=(4,)), path.with_name("good.safetensors"))
+    told = read_metadata(good) | changes
+    save_file({"x": torch.zeros(2)}, path, {"pellucid": json.dumps(told)})
+    return path
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("exploded"),))  # type: ignore[return-value]
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    good = save(create("conv", channels=(4,)), tmp_path / "good.safetensors").read_bytes()
+    cases = {
+        "empty.safetensors": b"",
+        "text.safetensors": b"hello, I am not a model",
+        "cut.safetensors": good[: len(good) // 2],
+        "header.safetensors": good[:40],
+        "huge.safetensors": (2**62).to_bytes(8, "little") + good[8:],
+        "pickle.ckpt": pickle.dumps({"a": 1}),
+    }
+    for name, content in cases.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=name) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("evil.pt", "evil.safetensors", "evil.ckpt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+        with pytest.raises(CheckpointError):
+            load(tmp_path / name)
+    torch.save({"model": Bomb()}, tmp_path / "torch.safetensors")
+    with pytest.raises(CheckpointError):
+        load(tmp_path / "torch.safetensors")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"format": 99, "version": "7.0"}, "format 99, written by pellucid 7.0"),
+        ({"model": "transformer"}, "unknown model 'transformer'"),
+        ({"model": ["conv"]}, "description is damaged"),
+        ({"options": {"depth": 3}}, "unknown option of 'conv' 'depth'"),
+        ({"options": {"channels": [10**6, 10**6]}}, "does not belong to its own"),
+        ({"options": {"channels": "wide"}}, "do not fit|one width"),
+        ({"options": {"channels": [8]}}, "does not belong to its own description"),
+    ],
+)
+def test_descriptions_that_lie_are_refused(
+    changes: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=says):
+        load(described(tmp_path / "bad.safetensors", **changes))
+
+
+def test_weights_without_a_description_are_refused(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="says nothing of its model"):
+        load(tmp_path / "foreign.safetensors")
+
+
+def test_a_missing_file_and_a_bare_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no model file .*absent"):
+        load(tmp_path / "absent.safetensors")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        load(tmp_path)
+
+
+def test_saving_into_a_missing_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="does not exist"):
+        save(create("conv", channels=(4,)), tmp_path / "no" / "m.safetensors")
