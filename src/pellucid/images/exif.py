@@ -1,6 +1,7 @@
 """The orientation inside an EXIF block, read and changed without touching the rest of it.
 
-Pillow would decode and write the whole block anew, and lose makers' private notes.
+Pillow would decode and write the whole block anew, and lose makers' private notes. A block is a
+small TIFF: byte order, offset of a directory, entries of 12 bytes, data that they point to.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def bare(exif: bytes | None) -> bytes | None:
     return exif.removeprefix(PREFIX) or None
 
 
-def _place(exif: bytes) -> tuple[int, str] | None:
-    """Where the value of the orientation tag lies, and how to unpack it."""
+def _directory(exif: bytes) -> tuple[str, int, int] | None:
+    """Byte order, place and number of entries of the first directory, if it is all there."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return None
@@ -27,10 +28,16 @@ def _place(exif: bytes) -> tuple[int, str] | None:
     if start + 2 > len(exif):
         return None
     (count,) = struct.unpack_from(f"{order}H", exif, start)
-    for index in range(count):
-        entry = start + 2 + 12 * index
-        if entry + 12 > len(exif):
-            return None
+    return (order, start, count) if start + 2 + 12 * count <= len(exif) else None
+
+
+def _place(exif: bytes) -> tuple[int, str] | None:
+    """Where the value of the orientation tag lies, and how to unpack it."""
+    directory = _directory(exif)
+    if directory is None:
+        return None
+    order, start, count = directory
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
         tag, form, number = struct.unpack_from(f"{order}HHI", exif, entry)
         if tag == ORIENTATION and number == 1 and form in (3, 4):
             return entry + 8, order + ("H" if form == 3 else "I")
@@ -47,7 +54,7 @@ def orientation(exif: bytes | None) -> int:
 
 
 def with_orientation(exif: bytes | None, value: int) -> bytes | None:
-    """The block with this orientation; a new small block where there was none to change."""
+    """The block with this orientation; a new small block where there was none, or a damaged one."""
     if orientation(exif) == value:
         return exif
     place = _place(exif) if exif else None
@@ -55,18 +62,26 @@ def with_orientation(exif: bytes | None, value: int) -> bytes | None:
         changed = bytearray(exif)
         struct.pack_into(place[1], changed, place[0], value)
         return bytes(changed)
-    fresh = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, 3, 1, value, 0, 0)
-    return _inserted(exif, value) if exif else fresh
+    empty = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+    return _inserted(exif or empty, value) or _inserted(empty, value)
 
 
-def _inserted(exif: bytes, value: int) -> bytes:
-    """A block without the tag, given one. Offsets move, so Pillow writes it anew."""
-    from PIL import Image
+def _inserted(exif: bytes, value: int) -> bytes | None:
+    """A block without the tag, given one: its first directory is laid down anew at the end.
 
-    block = Image.Exif()
-    try:
-        block.load(PREFIX + exif)
-        block[ORIENTATION] = value
-        return bare(block.tobytes()) or exif
-    except Exception:  # a damaged block is carried along as it is
-        return exif
+    So nothing else moves, and the offsets inside it stay true.
+    """
+    directory = _directory(exif)
+    if directory is None:
+        return None
+    order, start, count = directory
+    end = start + 2 + 12 * count
+    entries = [exif[at : at + 12] for at in range(start + 2, end, 12)]
+    entries = [e for e in entries if struct.unpack_from(f"{order}H", e)[0] != ORIENTATION]
+    entries.append(struct.pack(f"{order}HHIHH", ORIENTATION, 3, 1, value, 0))
+    entries.sort(key=lambda entry: int(struct.unpack_from(f"{order}H", entry)[0]))
+    following = exif[end : end + 4].ljust(4, b"\0")
+    body = exif + bytes(len(exif) % 2)
+    head = body[:4] + struct.pack(f"{order}I", len(body))
+    fresh = struct.pack(f"{order}H", len(entries)) + b"".join(entries) + following
+    return head + body[8:] + fresh

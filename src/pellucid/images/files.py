@@ -107,16 +107,16 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
     Raises:
         ImageError: No such folder, no permission, no space left.
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise ImageError(f"{path}: this is a folder; give a file name inside it")
-    if target.exists() and not target.is_file():
-        with _told(path), open(target, "r+b", buffering=0) as device:
-            yield device
-        return
-    if not target.parent.is_dir():
-        raise ImageError(f"{path}: the folder {target.parent} does not exist; create it first")
     with _told(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise ImageError(f"{path}: this is a folder; give a file name inside it")
+        if target.exists() and not target.is_file():
+            with open(target, "r+b", buffering=0) as device:
+                yield device
+            return
+        if not target.parent.is_dir():
+            raise ImageError(f"{path}: the folder {target.parent} does not exist; create it first")
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "read-only")
         temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
