@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +229,19 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, raw: bool) -> None:
     else:
         np.savez(path, images=np.array([Hostile()], dtype=object))
     with pytest.raises(DataError, match=r"it is no \.npz" if raw else "never loaded"):
+        npz(path)
+
+
+def test_an_npz_that_is_a_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", bytes(1000))
+    content = bytearray(path.read_bytes())
+    # The length in the archive's directory, which is what would be unpacked.
+    place = content.rindex(struct.pack("<I", 1000))
+    content[place : place + 4] = struct.pack("<I", 4_000_000_000)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="unpack to 4 GB"):
         npz(path)
 
 

@@ -7,7 +7,8 @@ thing only: a data set of the table that was asked for by name and is not at han
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
-from pellucid.learn import folders, remotes
+from pellucid.learn import folders, known, remotes
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.places import find, found_names
 from pellucid.learn.published import CIFAR_CLASSES
@@ -203,20 +204,22 @@ def locate(name: str | Path) -> Source:
         about = f"{entry.about.partition(';')[0]} ({source.about})" if source.about else entry.about
         return replace(source, name=text, licence=entry.licence, about=about)
     path = Path(text).expanduser()
-    if text and path.is_dir():
+    # os.path and not Path: a text too long for a path, or with a zero in it, is no path.
+    if text and os.path.isdir(path):
         return folders.folder(path, path.resolve().name)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() != ".npz":
             raise DataError(f"{path} is a file; give a folder of pictures, an .npz, or a name")
         return folders.npz(path)
     for place in (i for i, letter in enumerate(text) if letter == ":"):
         noisy, clean = (Path(part).expanduser() for part in (text[:place], text[place + 1 :]))
-        if noisy.is_dir() and clean.is_dir():
+        if os.path.isdir(noisy) and os.path.isdir(clean):
             return folders.pairs(noisy, clean)
     found = find(text)
     if found is not None:
-        source = folders.folder(found, text, GROUPS.get(text, list))
-        return replace(source, splits={TEST: source.whole()}) if text in TEST_SETS else source
+        source = folders.folder(found, text, known.GROUPS.get(text, list))
+        source = replace(source, licence=known.LICENCES.get(text, ""))
+        return replace(source, splits={TEST: source.whole()}) if text in known.TEST_SETS else source
     if ":" in text or "/" in text or "\\" in text or path.suffix:
         raise DataError(
             f"'{text}' does not exist; give a folder of pictures, NOISY:CLEAN (two folders), an "
@@ -339,29 +342,3 @@ DATASETS: dict[str, Entry] = {
         "none stated by its authors (A. Krizhevsky, V. Nair, G. Hinton)",
     ),
 }
-
-# Nothing of a published test set is held back, and nobody should train on one.
-TEST_SETS = frozenset(
-    {"set12", "bsd68", "cbsd68", "kodak24", "mcmaster", "urban100", "polyu", "w2s"}
-)
-
-
-def _by_folder(paths: Sequence[str]) -> list[str]:
-    """One key for a folder: the ten pictures of a face must not be split."""
-    return [path.rpartition("/")[0] for path in paths]
-
-
-def _by_neighbours(paths: Sequence[str], gap: int = 500) -> list[str]:
-    """One key for numbers that follow within `gap`: the exposures of one tile, seconds apart."""
-    numbers = [int(Path(path).stem.rpartition("_")[2]) for path in paths]
-    keys, key, last = {}, "", -gap - 1
-    for number in sorted(numbers):
-        key = key if number - last <= gap else str(number)
-        keys[number] = key
-        last = number
-    return [keys[number] for number in numbers]
-
-
-# What must not be torn apart: https://doi.org/10.1109/ACV.1994.341300 (faces) and
-# https://doi.org/10.1007/s00371-018-1588-5 (tiles).
-GROUPS: dict[str, folders.Grouping] = {"faces_orl": _by_folder, "magnetic_tile": _by_neighbours}

@@ -33,6 +33,8 @@ _SPLIT_NAMES = {
     VALIDATION: ("validation", "val", "valid"),
     TEST: ("test", "testing"),
 }
+# Real pictures pack to a tenth at best; zeros pack to a thousandth.
+_RATIO, _HARMLESS = 200, 1 << 30
 _DAMAGED_NAMES = ("damaged", "noisy")
 # How real pairs are told apart where both lie in one folder.
 _PAIR_ENDINGS = (
@@ -66,7 +68,10 @@ def folder(path: Path, name: str | None = None, grouped: Grouping = list) -> Sou
     name = name or path.name or str(path)
     if not path.is_dir():
         raise DataError(f"{path} is no folder; give a folder of pictures, an .npz, or a name")
-    entries = {entry.name.lower(): entry for entry in sorted(path.iterdir())}
+    try:
+        entries = {entry.name.lower(): entry for entry in sorted(path.iterdir())}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; see its permissions") from error
     parts = _parts({key: entry for key, entry in entries.items() if entry.is_dir()})
     if TRAIN in parts and TEST in parts:
         return _split_folders(parts, name, grouped)
@@ -298,6 +303,10 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no .npz")
+        with zipfile.ZipFile(path) as members:
+            unpacked = sum(member.file_size for member in members.infolist())
+        if unpacked > max(_HARMLESS, _RATIO * path.stat().st_size):
+            raise ValueError(f"it would unpack to {unpacked / 1e9:.0f} GB, as bombs do")
         # Without pickles: loading one would run whatever its author wished.
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}

@@ -23,7 +23,7 @@ def find(name: str) -> Path | None:
             root.glob(f"*/{name}"),
         ):
             for place in sorted(candidates):
-                if place.is_dir():
+                if os.path.isdir(place):
                     return place
     return None
 
@@ -40,7 +40,7 @@ def found_names() -> list[str]:
             for place in places
             if place.name.lower() not in ordinary
             and not place.name.startswith(".")
-            and place.is_dir()
+            and os.path.isdir(place)
             and _holds_data(place)
         }
     )
@@ -49,13 +49,16 @@ def found_names() -> list[str]:
 def _roots() -> list[Path]:
     given = os.environ.get("PELLUCID_DATA", "")
     roots = [Path(part).expanduser() for part in given.split(os.pathsep) if part]
-    return [root for root in roots if root.is_dir()]
+    return [root for root in roots if os.path.isdir(root)]
 
 
 def _holds_data(place: Path) -> bool:
     suffixes = {*SUFFIXES, ".npz", ".gz", ".bin"}
-    with os.scandir(place) as entries:
-        return any(
-            entry.name.lower() in ("train", "clean") or Path(entry.name).suffix.lower() in suffixes
-            for entry in entries
-        )
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return False
+    return any(
+        name.lower() in ("train", "clean") or Path(name).suffix.lower() in suffixes
+        for name in names
+    )
