@@ -99,7 +99,7 @@ def denoise(
     json_file: JsonFile = None,
 ) -> None:
     """Clean pictures with a trained network."""
-    from pellucid.restore import files
+    from pellucid.restore import files, zoo
 
     results = files.denoise_files(
         inputs,
@@ -109,14 +109,37 @@ def denoise(
         device=device.value,
         jobs=jobs,
         overwrite=overwrite,
-        progress=sys.stderr.isatty(),
+        progress=_count if sys.stderr.isatty() else None,
     )
     if json_file:
-        _save_json(json_file, results.to_json())
-    for line in results.lines():
-        print(line, file=sys.stderr if out == "-" else sys.stdout)
-    if results.failed:
+        _save_json(json_file, files.report(results, model or zoo.DEFAULT))
+    failed = [result for result in results if result.error]
+    for result in results:
+        for warning in result.warnings:
+            print(f"pellucid: {result.input}: {warning}", file=sys.stderr)
+    for result in failed:
+        print(f"pellucid: {result.error}", file=sys.stderr)
+    _summarise(results, out)
+    if failed:
         raise typer.Exit(2)
+
+
+def _count(result: Any, done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{done}/{total} {result.input[-60:]:<60}", end=end, file=sys.stderr, flush=True)
+
+
+def _summarise(results: list[Any], out: str) -> None:
+    """One line for what was done; with one picture, its noise and time."""
+    done = [result for result in results if not result.error and not result.skipped]
+    skipped = sum(result.skipped for result in results)
+    seconds = sum(result.seconds for result in done)
+    parts = [f"{len(done)} restored"]
+    if len(done) == 1 and done[0].sigma is not None:
+        parts = [f"{done[0].output}: noise {done[0].sigma * 255:.1f}/255, {seconds:.2f} s"]
+    parts += [f"{skipped} were there already"] if skipped else []
+    parts += [f"{count} failed"] if (count := len(results) - len(done) - skipped) else []
+    print("; ".join(parts), file=sys.stderr if out == "-" else sys.stdout)
 
 
 @app.command()

@@ -143,7 +143,7 @@ def run(
     if options.get("code_size") and data.train.uniform:
         options.setdefault("image_size", tuple(data.train.sizes[0].tolist()))
     torch.manual_seed(recipe.train.seed)
-    model = create(options.pop("name"), **options)
+    model = create(str(options.pop("name")), **options)
     return _train(
         model,
         data,
@@ -213,9 +213,9 @@ class _Diary:
         _write(self.folder / HISTORY, _table(epoch.history))
         parts = (epoch.clean, epoch.damaged, epoch.restored)
         panel(
-            [list(cells) for cells in zip(*map(_pictures, parts), strict=True)],
+            [_pictures(part) for part in parts],
             self.folder / "epochs" / f"{row['epoch']:04d}.png",
-            columns=("clean", "damaged", "restored"),
+            rows=("clean", "damaged", "restored"),
             title=f"epoch {row['epoch']}: {row['val_psnr']:.2f} dB, SSIM {row['val_ssim']:.3f}",
         )
         now = time.monotonic()
