@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid import __version__
 from pellucid.errors import CheckpointError, OptionError, optional
 from pellucid.images.files import atomic
 from pellucid.learn import checkpoints
@@ -141,7 +142,7 @@ def _tidy(model: Any, network: Restorer) -> None:
     told = checkpoints.describe(network, **network.metadata)
     model.metadata_props["pellucid"] = json.dumps(told, sort_keys=True)
     model.graph.name = network.kind or "restorer"
-    model.producer_name, model.producer_version = "pellucid", checkpoints.__version__
+    model.producer_name, model.producer_version = "pellucid", __version__
 
 
 def _difference(network: Restorer, program: Any) -> tuple[float, tuple[tuple[int, ...], ...]]:

@@ -1,0 +1,238 @@
+"""One picture made clean: the samples of the file in, the same kind of samples out.
+
+Nothing but the pixels changes: bit depth, alpha, profile, orientation and range survive. Work goes
+window by window on the file's own samples, so a picture of hundreds of megapixels never becomes
+float as a whole. Read next: `files`, which does this to thousands of them.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import CheckpointError, OptionError
+from pellucid.images import Picture, read
+from pellucid.images.picture import bands, scaled, unscaled
+from pellucid.restore import tiles, zoo
+from pellucid.restore.floats import prepared
+from pellucid.restore.noise import estimate_sigma
+from pellucid.restore.runtime import Runner, open_model
+
+if TYPE_CHECKING:
+    from pellucid.learn.models import Restorer
+
+__all__ = ["denoise", "estimate_sigma", "restore_picture"]
+
+Pixels = NDArray[np.float32]
+
+_TOGETHER = {"cpu": 2**18}
+_TOGETHER_ELSEWHERE = 2**22
+"""Pixels that go through the network at a time where a window is smaller: processors gain nothing
+from more, and graphics cards do."""
+
+
+def denoise(
+    image: str | Path | NDArray[Any] | Picture,
+    *,
+    model: str | Path | Runner | Restorer | None = None,
+    strength: float = 1.0,
+    device: str = "auto",
+    tile: int | None = None,
+    threads: int | None = None,
+) -> Pixels:
+    """The restored picture as float32; integers come back on the [0, 1] scale.
+
+    Args:
+        image: A file, a `Picture`, or an array (H, W) or (H, W, C) of uint8, uint16 or float, C 1
+            or 3. Floats far outside [0, 1] are scaled to it and back.
+        model: A shipped model's name, a model file or run folder, or a model in memory.
+        strength: 0 gives the picture back, 1 is all that the model does.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        tile: Side in pixels of the windows that a large picture is cut into.
+        threads: Processor threads; all that this process may use unless given.
+
+    Returns:
+        (H, W) for an array (H, W), else (H, W, C). A file comes upright, as a viewer shows it; its
+        alpha is not part of the answer.
+
+    Raises:
+        PellucidError: The picture or the model cannot be opened, or an option is out of range.
+    """
+    _check(strength, tile)
+    runner = _runner(zoo.DEFAULT if model is None else model, device, threads)
+    flat = False
+    if isinstance(image, Picture):
+        picture = image
+    elif isinstance(image, str | Path):
+        picture = read(image)
+    else:
+        picture, flat = _from_array(np.asarray(image)), np.ndim(image) == 2
+    restored = np.empty(picture.samples.shape, np.float32)
+    _restore(picture.samples, restored, runner, strength, tile, _warn)
+    if isinstance(image, str | Path) and picture.orientation != 1:
+        restored = replace(picture, samples=restored, alpha=None, bits=32).upright().samples
+    return restored[..., 0] if flat else restored
+
+
+def restore_picture(
+    picture: Picture,
+    runner: Runner,
+    strength: float = 1.0,
+    *,
+    tile: int | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Picture:
+    """The picture with restored samples of the same dtype, and all else as it was.
+
+    A one-bit picture comes back with 8 bits, so that its greys survive.
+
+    Args:
+        picture: Any picture; NaN stay where they are.
+        runner: From `runtime.open_model`; grey pictures run through colour models and the reverse.
+        strength: 0 gives the picture back, 1 is all that the model does.
+        tile: Side in pixels of the windows that a large picture is cut into.
+        warn: Told of what a user should know; `warnings.warn` unless given.
+    """
+    _check(strength, tile)
+    if strength == 0:
+        return picture
+    samples = np.empty(picture.samples.shape, picture.samples.dtype)
+    _restore(picture.samples, samples, runner, strength, tile, warn or _warn)
+    return picture.with_samples(samples)
+
+
+def _restore(
+    samples: NDArray[Any],
+    out: NDArray[Any],
+    runner: Runner,
+    strength: float,
+    tile: int | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Fill `out`, of the samples' dtype or float32, window by window."""
+    height, width = samples.shape[:2]
+    given, scale = prepared(samples, warn)
+
+    def look(rows: slice, columns: slice) -> Pixels:
+        pixels = scaled(given[rows, columns])
+        return pixels if scale is None else (pixels - scale[0]) / (scale[1] - scale[0])
+
+    def read_window(rows: slice, columns: slice) -> Pixels:
+        pixels = look(rows, columns)
+        return pixels if scale is None else np.clip(pixels, 0, 1)
+
+    def write_window(rows: slice, columns: slice, restored: Pixels) -> None:
+        if not np.isfinite(restored).all():
+            raise CheckpointError(
+                f"model '{runner.name}' answered with NaN or infinity; it is damaged, or was "
+                "trained badly: train it again with a lower learning rate"
+            )
+        if strength < 1 or scale is not None:
+            before = look(rows, columns)
+            mixed = before + np.float32(strength) * (restored - before)
+            # Outliers that were cut off for the network stay what they were.
+            restored = np.where((before < 0) | (before > 1), before, mixed) if scale else mixed
+        if scale is not None:
+            restored = restored * (scale[1] - scale[0]) + scale[0]
+        if given is not samples:
+            there = samples[rows, columns]
+            restored = np.where(np.isfinite(there), restored, there)
+        if samples.dtype.kind != "f":
+            restored = np.clip(restored, 0, 1)
+        out[rows, columns] = unscaled(restored, out.dtype)
+
+    if strength == 0:
+        for rows in bands(height, width):
+            out[rows] = samples[rows] if samples.dtype == out.dtype else scaled(samples[rows])
+        return
+    cut = tiles.plan(
+        height,
+        width,
+        halo=runner.halo,
+        multiple=runner.multiple_of,
+        tile=tile,
+        size=runner.image_size,
+    )
+    most = _TOGETHER.get(runner.device, _TOGETHER_ELSEWHERE)
+    largest = max(span.stop - span.start for span in cut.rows) * max(
+        span.stop - span.start for span in cut.columns
+    )
+    together = max(1, most // largest)
+
+    def network(windows: Pixels) -> Pixels:
+        return _through(windows, runner, together)
+
+    tiles.run(cut, network, read_window, write_window, together=together)
+
+
+def _through(windows: Pixels, runner: Runner, together: int) -> Pixels:
+    """Windows (B, H, W, C) through a network that may have another number of channels."""
+    channels = windows.shape[3]
+    images = windows.transpose(0, 3, 1, 2)
+    if channels == runner.channels:
+        return runner(images).transpose(0, 2, 3, 1)
+    if channels == 1:
+        colour = runner(images.repeat(3, axis=1))
+        grey: Pixels = colour.mean(axis=1, keepdims=True, dtype=np.float32)
+        return grey.transpose(0, 2, 3, 1)
+    alike = bool((images == images[:, :1]).all())
+    planes = images[:, :1] if alike else images.reshape(-1, 1, *images.shape[2:])
+    parts = [runner(planes[i : i + together]) for i in range(0, len(planes), together)]
+    restored = np.concatenate(parts).reshape(len(images), -1, *images.shape[2:])
+    return np.broadcast_to(restored, images.shape).transpose(0, 2, 3, 1)
+
+
+def _from_array(array: NDArray[Any]) -> Picture:
+    """An array as a picture."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or 0 in array.shape:
+        hint = "; leave alpha out" if array.ndim == 3 and array.shape[2] in (2, 4) else ""
+        raise OptionError(
+            f"an array of shape {array.shape} is not one picture; (H, W), (H, W, 1) and (H, W, 3) "
+            f"are{hint}"
+        )
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+    if array.dtype.name not in ("uint8", "uint16", "float32"):
+        raise OptionError(
+            f"an array of {array.dtype.name} could mean any range; convert it to uint8, uint16 or "
+            "float in [0, 1]"
+        )
+    return Picture(samples=array)
+
+
+def _check(strength: float, tile: int | None) -> None:
+    if not 0 <= strength <= 1:
+        raise OptionError(f"strength is {strength}; it goes from 0 (nothing) to 1 (everything)")
+    if tile is not None and tile < 16:
+        raise OptionError(f"tile is {tile}; windows of at least 16 pixels are needed")
+
+
+def _runner(model: str | Path | Runner | Restorer, device: str, threads: int | None) -> Runner:
+    """The opened model; the last few stay open, for calls in a loop."""
+    if not isinstance(model, str | Path):
+        return open_model(model, device=device, threads=threads)
+    state = zoo.resolve(model).stat()
+    return _opened(model, device, threads, os.getcwd(), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _opened(
+    model: str | Path, device: str, threads: int | None, folder: str, changed: int, size: int
+) -> Runner:
+    return open_model(model, device=device, threads=threads)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)

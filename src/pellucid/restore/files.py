@@ -1,0 +1,312 @@
+"""Many files made clean: what `pellucid denoise` does, without the command line.
+
+A run over thousands of scans must survive a bad one, a full disk, Ctrl-C and being started again.
+So every output is written whole or not at all, what is there already is not done twice, and what
+went wrong is told at the end, file by file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from pellucid import __version__
+from pellucid.errors import ImageError, OptionError, PellucidError
+from pellucid.images import SUFFIXES, Picture, find, pages, write
+from pellucid.images.kinds import kind_of
+from pellucid.restore import zoo
+from pellucid.restore.denoise import restore_picture
+from pellucid.restore.noise import estimate_sigma
+from pellucid.restore.runtime import Runner, available_threads, open_model
+
+STREAM = "-"
+"""Standard input or output."""
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one picture: of a page, in a file that has several.
+
+    Args:
+        input: The file, or "-".
+        output: The file, or "-"; None where nothing was to be written.
+        sigma: Estimated noise of the input on the [0, 1] scale; None where it was not read.
+        seconds: Reading, restoring and writing.
+        megapixels: Size of the picture; None where it was not read.
+        warnings: What the user should know.
+        error: Why there is no output, in one line.
+        skipped: The output was there already.
+    """
+
+    input: str
+    output: str | None
+    sigma: float | None = None
+    seconds: float = 0.0
+    megapixels: float | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    skipped: bool = False
+
+
+Progress = Callable[[FileResult, int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to do.
+
+    Args:
+        source: The file, or "-".
+        target: The file to write, or "-"; None where there is nothing to write.
+        keeps_kind: Written in the format that was read, whatever the suffix says.
+        makes_folders: The folders on the way to the target are ours to make.
+        error: Says at once why it cannot be done.
+    """
+
+    source: str
+    target: str | None
+    keeps_kind: bool = False
+    makes_folders: bool = False
+    error: str | None = None
+
+
+def denoise_files(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    model: str | Path | Runner | None = None,
+    strength: float = 1.0,
+    device: str = "auto",
+    jobs: int = 1,
+    threads: int | None = None,
+    tile: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[FileResult]:
+    """Restore files and folders of pictures.
+
+    Args:
+        inputs: Files, folders (searched through), or "-" for standard input.
+        out: A file for one input, a folder otherwise, which keeps the inputs' tree; or "-" for
+            standard output. A name without a picture's suffix is taken for a folder.
+        model: A shipped model's name, a model file or run folder, or a runner.
+        strength: 0 gives the pictures back, 1 is all that the model does.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        jobs: Pictures in work at a time; each takes its memory.
+        threads: Processor threads of the network; shared out among the jobs unless given.
+        tile: Side in pixels of the windows that large pictures are cut into.
+        overwrite: Do again what is there already.
+        progress: Called after each file with the result of its last page, the number of files done
+            and the number of all.
+
+    Returns:
+        One result a picture in the order of the inputs; one a page for multi-page files.
+
+    Raises:
+        PellucidError: An option or the model is at fault, and so every file would fail.
+    """
+    if not 0 <= strength <= 1:
+        raise OptionError(f"strength is {strength}; it goes from 0 (nothing) to 1 (everything)")
+    if jobs < 1:
+        raise OptionError(f"jobs is {jobs}; at least 1 picture must be in work")
+    if not inputs:
+        raise OptionError("no input is given; give files, folders or - for standard input")
+    work = plan(inputs, out)
+    share = threads or max(1, available_threads() // jobs)
+    runner = open_model(model or zoo.DEFAULT, device=device, threads=share)
+
+    def do(job: Job) -> list[FileResult]:
+        return _do(job, runner, strength, tile, overwrite)
+
+    results: list[list[FileResult]] = [[] for _ in work]
+    for done, (index, found) in enumerate(_each(do, work, jobs), start=1):
+        results[index] = found
+        if progress is not None:
+            progress(found[-1], done, len(work))
+    return [result for found in results for result in found]
+
+
+def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
+    """The answer of ``denoise --json``, ready for `json.dump`."""
+    return {
+        "model": model,
+        "version": __version__,
+        "files": [
+            {
+                "input": result.input,
+                "output": result.output,
+                "sigma": None if result.sigma is None else round(result.sigma, 6),
+                "seconds": round(result.seconds, 4),
+                "megapixels": None if result.megapixels is None else round(result.megapixels, 6),
+                "warnings": list(result.warnings),
+                "error": result.error,
+            }
+            for result in results
+        ],
+    }
+
+
+def plan(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
+    """Every file to do, with the place of its output.
+
+    Raises:
+        OptionError: Inputs and output do not fit together.
+    """
+    given = list(dict.fromkeys(str(one) for one in inputs))
+    single = len(given) == 1 and not Path(given[0]).is_dir()
+    if str(out) == STREAM:
+        if not single:
+            raise OptionError(
+                "standard output takes one picture, and a folder or several files were given; "
+                "give -o a folder"
+            )
+        return [Job(given[0], STREAM, keeps_kind=True)]
+    target = Path(out)
+    is_folder = target.is_dir() or str(out).endswith(("/", os.sep))
+    if single and not is_folder and (target.suffix or target.exists()):
+        if not target.exists():
+            kind_of(target)
+        job = Job(given[0], str(out), keeps_kind=target.suffix.lower() not in SUFFIXES)
+        return [_guarded(job, {_identity(given[0])})]
+    if STREAM in given:
+        raise OptionError(
+            "standard input has no name for a file in a folder; give it alone, and -o a file or -"
+        )
+    if target.exists() and not target.is_dir():
+        raise OptionError(f"{out} is a file, and several outputs need a folder; give -o a folder")
+    roots = [Path(one) if Path(one).is_dir() else Path(one).parent for one in given]
+    base = Path(os.path.commonpath([root.absolute() for root in roots]))
+    jobs: dict[str, Job] = {}
+    for one in given:
+        files: list[str] = [one]
+        if Path(one).is_dir():
+            try:
+                files = _in_folder(Path(one), target)
+            except PellucidError as error:
+                jobs[one] = Job(one, None, error=str(error))
+                continue
+        for file in files:
+            place = target / Path(file).absolute().relative_to(base)
+            jobs[file] = Job(file, str(place), keeps_kind=True, makes_folders=True)
+    sources = {_identity(source) for source in jobs}
+    return [_guarded(job, sources) for job in jobs.values()]
+
+
+def _in_folder(folder: Path, target: Path) -> list[str]:
+    """The pictures below a folder; outputs of an earlier run, in a folder inside it, are none."""
+    found = find(folder)
+    inside = target.absolute()
+    if inside != folder.absolute():
+        found = [path for path in found if inside not in path.absolute().parents]
+    if not found:
+        raise ImageError(f"{folder}: no pictures in this folder but those in {target}")
+    return [str(path) for path in found]
+
+
+def _identity(path: str) -> str:
+    """The same text for every name of one file."""
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _guarded(job: Job, sources: set[str]) -> Job:
+    """Refuse to write over any of the inputs."""
+    if job.target is None or _identity(job.target) not in sources:
+        return job
+    reason = f"{job.target} is one of the inputs and is not written over; give -o another place"
+    return replace(job, error=reason)
+
+
+def _each(
+    do: Callable[[Job], list[FileResult]], work: Sequence[Job], jobs: int
+) -> Iterator[tuple[int, list[FileResult]]]:
+    """Results as they come, a bounded number in flight, nothing new started after Ctrl-C."""
+    if jobs == 1 or len(work) == 1:
+        for index, job in enumerate(work):
+            yield index, do(job)
+        return
+    waiting = iter(enumerate(work))
+    flying: dict[Future[list[FileResult]], int] = {}
+    with ThreadPoolExecutor(jobs, thread_name_prefix="denoise") as pool:
+        try:
+            for index, job in islice(waiting, 2 * jobs):
+                flying[pool.submit(do, job)] = index
+            while flying:
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    yield flying.pop(future), future.result()
+                    for index, job in islice(waiting, 1):
+                        flying[pool.submit(do, job)] = index
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _do(
+    job: Job, runner: Runner, strength: float, tile: int | None, overwrite: bool
+) -> list[FileResult]:
+    """One file; whatever is wrong with it becomes its result."""
+    result = FileResult(job.source, job.target, error=job.error)
+    if job.error is not None:
+        return [result]
+    assert job.target is not None
+    is_file = job.target != STREAM and Path(job.target).is_file()
+    if is_file and not overwrite:
+        note = "the output is there already and was kept; --overwrite does it again"
+        return [replace(result, warnings=(note,), skipped=True)]
+    began = time.perf_counter()
+    try:
+        return _restored(job, runner, strength, tile)
+    except PellucidError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename or job.source}: {error.strerror or error}"
+    except MemoryError:
+        reason = f"{job.source}: there is not enough memory for this picture"
+    except Exception as error:  # a mistake of ours that one file shows must not stop thousands
+        what = f"{type(error).__name__}: {error}"
+        reason = f"{job.source}: an internal error, please report it: {what}"
+    return [replace(result, seconds=time.perf_counter() - began, error=reason)]
+
+
+def _restored(job: Job, runner: Runner, strength: float, tile: int | None) -> list[FileResult]:
+    """One file read, restored and written page by page."""
+    assert job.target is not None
+    source = sys.stdin.buffer.read() if job.source == STREAM else Path(job.source)
+    results: list[FileResult] = []
+    began = time.perf_counter()
+
+    def restored() -> Iterator[Picture]:
+        for picture in pages(source):
+            notes: list[str] = []
+            sigma = estimate_sigma(picture.samples)
+            clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
+            megapixels = picture.height * picture.width / 1e6
+            del picture  # or a large one would stay in memory while the other is written
+            told = FileResult(job.source, job.target, sigma, 0.0, megapixels, tuple(notes))
+            results.append(told)
+            yield clean
+
+    found = restored()
+    first = next(found)
+    kind = first.kind if job.keeps_kind else None
+    whole = chain([first], found)
+    del first
+    if job.target == STREAM:
+        write(sys.stdout.buffer, whole, kind=kind)
+        sys.stdout.buffer.flush()
+    else:
+        target = Path(job.target)
+        if job.makes_folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        write(target, whole, kind=kind)
+    # Pages are not written one at a time by every format, so they share the time by their size.
+    seconds = time.perf_counter() - began
+    total = sum(result.megapixels or 0.0 for result in results)
+    return [
+        replace(result, seconds=seconds * (result.megapixels or 0.0) / total) for result in results
+    ]
