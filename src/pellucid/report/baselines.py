@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import DataError, OptionError, optional
+from pellucid.restore.noise import estimate_sigma
 
 Pixels = NDArray[np.float32]
 Setting = dict[str, float]
@@ -33,7 +34,7 @@ class Baseline:
     Attributes:
         function: ``function(damaged, sigma, **setting)`` gives the restored picture, not clipped.
         about: What it is, in a line.
-        settings: Values to try of each keyword.
+        settings: Values to try of each keyword, the best guess first.
         uses_sigma: Whether it wants the noise level.
     """
 
@@ -45,17 +46,15 @@ class Baseline:
     def __call__(self, damaged: Pixels, sigma: float | None = None, **setting: float) -> Pixels:
         """The restored picture; an unknown `sigma` is estimated, other settings have defaults."""
         if self.uses_sigma and sigma is None:
-            sigma = estimated_sigma(damaged)
+            sigma = estimate_sigma(damaged)
         return self.function(damaged, sigma, **setting)
 
     def candidates(self, *, sigma_known: bool) -> Iterator[Setting]:
         """Every setting to try; ``sigma`` is among the keys where a fixed level is to be tried."""
-        names = list(self.settings)
         for values in product(*self.settings.values()):
-            setting = dict(zip(names, values, strict=True))
-            yield setting
-            if self.uses_sigma and not sigma_known:
-                yield from ({**setting, "sigma": sigma} for sigma in SIGMAS)
+            yield dict(zip(self.settings, values, strict=True))
+        if self.uses_sigma and not sigma_known:
+            yield from ({"sigma": sigma} for sigma in SIGMAS)
 
 
 def identity(damaged: Pixels, sigma: float | None = None) -> Pixels:
@@ -108,14 +107,20 @@ def nlm(
     return _enlarged(run, damaged)
 
 
-def bm3d(damaged: Pixels, sigma: float | None = None) -> Pixels:
+def bm3d(damaged: Pixels, sigma: float | None = None, *, share: float = 1.0) -> Pixels:
     """BM3D, in colour CBM3D, of its authors' own package.
 
     Dabov, Foi, Katkovnik, Egiazarian, 2007, https://doi.org/10.1109/TIP.2007.901238
+
+    Args:
+        damaged: Picture (H, W, C).
+        sigma: Noise level on the [0, 1] scale.
+        share: How much of it BM3D is told: on digits of 8x8 the full level smooths them away.
     """
     package = optional("bm3d", "baselines")
     if not sigma:
         return damaged.copy()
+    sigma = share * sigma
 
     def run(picture: Pixels) -> Pixels:
         # The package divides by the range of each opponent channel, which is 0 for grey in RGB.
@@ -134,15 +139,20 @@ BASELINES: dict[str, Baseline] = {
     "identity": Baseline(identity, "the damaged picture as it is"),
     "median": Baseline(median, "median of a square neighbourhood", {"size": (3, 5, 7)}),
     "gaussian_blur": Baseline(
-        gaussian_blur, "Gaussian blur", {"radius": (0.4, 0.6, 0.8, 1.0, 1.4, 2.0)}
+        gaussian_blur, "Gaussian blur", {"radius": (1.0, 0.4, 0.6, 0.8, 1.4, 2.0)}
     ),
     "nlm": Baseline(
         nlm,
         "non-local means",
-        {"strength": (0.4, 0.6, 0.8), "patch": (5, 7)},
+        {"strength": (0.6, 0.2, 0.4, 0.8), "patch": (5, 7)},
         uses_sigma=True,
     ),
-    "bm3d": Baseline(bm3d, "block matching and 3D filtering", uses_sigma=True),
+    "bm3d": Baseline(
+        bm3d,
+        "block matching and 3D filtering",
+        {"share": (1.0, 0.7, 0.4)},
+        uses_sigma=True,
+    ),
 }
 
 
@@ -174,21 +184,6 @@ def tuned(
         return float(-np.mean(np.log10(np.maximum(errors, 1e-10))))
 
     return max(options, key=score)
-
-
-def estimated_sigma(damaged: Pixels) -> float:
-    """Noise level from the finest diagonal details, on the [0, 1] scale.
-
-    The median of their size over 0.6745 is the standard deviation of white Gaussian noise, edges
-    or no edges (Donoho, Johnstone, 1994, https://doi.org/10.1093/biomet/81.3.425); the details are
-    Haar's. Pictures below 2x2 have none: 0.
-    """
-    high, wide = damaged.shape[0] // 2 * 2, damaged.shape[1] // 2 * 2
-    if not high or not wide:
-        return 0.0
-    x = damaged[:high, :wide]
-    detail = (x[::2, ::2] - x[1::2, ::2] - x[::2, 1::2] + x[1::2, 1::2]) / 2
-    return float(np.median(np.abs(detail)) / 0.6745)
 
 
 def pca_reconstruction(
