@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pellucid.errors import DataError, OptionError, PellucidError
+from pellucid.errors import DataError, MissingExtraError, OptionError, PellucidError
 from pellucid.learn import datasets, downloads
 from pellucid.learn.datasets import DATASETS, Dataset, load, locate
 from pellucid.learn.known import TEST_SETS
@@ -76,6 +76,13 @@ def test_china_is_the_test_and_nothing_else() -> None:
     assert "flower.jpg" in others
     assert len(set(others)) == len(others) >= 8
     assert data.train.channels == 3
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_set_without_its_package_names_the_extra(name: str, monkeypatch) -> None:
+    monkeypatch.setattr(datasets, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pellucid\[train\]'"):
+        load(name)
 
 
 @pytest.mark.parametrize("name", REMOTE)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
-from pellucid.learn import folders, known, remotes
+from pellucid.learn import arrays, folders, known, remotes
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.places import find, found_names
 from pellucid.learn.published import CIFAR_CLASSES
@@ -34,6 +34,8 @@ from pellucid.learn.sources import (
     decoded,
     hold_out,
 )
+
+__all__ = ["DATASETS", "Dataset", "Entry", "find", "found_names", "load", "locate"]
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def locate(name: str | Path) -> Source:
     if os.path.isfile(path):
         if path.suffix.lower() != ".npz":
             raise DataError(f"{path} is a file; give a folder of pictures, an .npz, or a name")
-        return folders.npz(path)
+        return arrays.npz(path)
     for place in (i for i, letter in enumerate(text) if letter == ":"):
         noisy, clean = (Path(part).expanduser() for part in (text[:place], text[place + 1 :]))
         if os.path.isdir(noisy) and os.path.isdir(clean):

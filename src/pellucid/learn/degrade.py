@@ -31,6 +31,9 @@ Strength = float | Tensor
 def gaussian(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
     """Additive white Gaussian noise, ``x + n`` with ``n ~ N(0, sigma^2)`` for every sample.
 
+    Not clipped, as in the published tables: K. Zhang et al., "Beyond a Gaussian denoiser", IEEE TIP
+    26, 2017, https://arxiv.org/abs/1608.03981.
+
     Args:
         x: Clean image, (B, C, H, W) in [0, 1].
         sigma: Standard deviation on the [0, 1] scale; the literature's sigma 25 is 25/255.
@@ -52,6 +55,9 @@ def salt_pepper(x: Tensor, amount: Strength, *, generator: Generator | None = No
 
     A pixel is struck in all its channels together, as a dead or saturated sensor cell that is
     seen in a finished picture would be; strike channels one by one by folding them into the batch.
+    R. H. Chan, C.-W. Ho, M. Nikolova, "Salt-and-pepper noise removal by median-type noise detectors
+    and detail-preserving regularization", IEEE TIP 14, 2005,
+    https://doi.org/10.1109/TIP.2005.852196.
 
     Args:
         x: Clean image, (B, C, H, W) in [0, 1].
@@ -74,7 +80,8 @@ def poisson(x: Tensor, peak: Strength, *, generator: Generator | None = None) ->
     """Photon noise: the image as counted by a sensor with few photons, ``Poisson(peak x) / peak``.
 
     The mean is ``x`` and the variance ``x / peak``. Values below 0, which an earlier degradation
-    may have left, count no photons.
+    may have left, count no photons. S. W. Hasinoff, "Photon, Poisson noise", Computer Vision: A
+    Reference Guide, 2014, https://doi.org/10.1007/978-0-387-31439-6_482.
 
     Args:
         x: Clean image, (B, C, H, W) in [0, 1].
@@ -96,6 +103,9 @@ def poisson(x: Tensor, peak: Strength, *, generator: Generator | None = None) ->
 
 def speckle(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
     """Multiplicative noise, ``x + x n`` with ``n ~ N(0, sigma^2)``, as in radar and ultrasound.
+
+    J.-S. Lee, "Digital image enhancement and noise filtering by use of local statistics", IEEE
+    TPAMI 2, 1980, https://doi.org/10.1109/TPAMI.1980.4766994.
 
     Args:
         x: Clean image, (B, C, H, W) in [0, 1].
@@ -178,7 +188,8 @@ def blur(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> T
 def jpeg(x: Tensor, quality: Strength, *, generator: Generator | None = None) -> Tensor:
     """The picture after a JPEG file of this quality: 8 bits, 4:2:0, libjpeg's quality scale.
 
-    The one degradation that works picture by picture on the CPU, through Pillow.
+    ITU-T T.81, 1992, https://www.w3.org/Graphics/JPEG/itu-t81.pdf. The one degradation that works
+    picture by picture on the CPU, through Pillow.
 
     Args:
         x: Clean image, (B, C, H, W) in [0, 1] with 1 or 3 channels; clipped and rounded to 8 bits.
@@ -229,6 +240,9 @@ def pixels(x: Tensor, fraction: Strength, *, generator: Generator | None = None)
 
 def centre(x: Tensor, side: Strength, *, generator: Generator | None = None) -> Tensor:
     """A black rectangle in the middle, this fraction of the picture's height and of its width.
+
+    The central hole of D. Pathak et al., "Context encoders: feature learning by inpainting", CVPR
+    2016, https://arxiv.org/abs/1604.07379.
 
     Args:
         x: Clean image, (B, C, H, W) in [0, 1].

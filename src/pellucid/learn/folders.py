@@ -1,40 +1,31 @@
-"""A user's own pictures: image folders, pairs of folders, arrays in ``.npz``, MNIST-like files.
+"""A user's own pictures: image folders of any layout, and pairs of folders.
 
-Each function looks at names only and gives a `Source`; nothing is decoded before its splits are
-known. Read next: ``datasets``, which calls them.
+Only names are looked at; nothing is decoded before the splits are known. Read next: ``datasets``.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pellucid import images
-from pellucid.errors import DataError
-from pellucid.learn.published import cifar_folder, idx_pair, read_cifar
+from pellucid.errors import DataError, PellucidError
+from pellucid.learn.arrays import cifar, idx, npz, split_npz
+from pellucid.learn.published import cifar_folder
 from pellucid.learn.sources import (
+    SPLIT_NAMES,
     TEST,
     TRAIN,
     VALIDATION,
     Source,
     Split,
     counted,
-    hold_out,
     in_three,
 )
 
-_SPLIT_NAMES = {
-    TRAIN: ("train", "training"),
-    VALIDATION: ("validation", "val", "valid"),
-    TEST: ("test", "testing"),
-}
-# Real pictures pack to a tenth at best; zeros pack to a thousandth.
-_RATIO, _HARMLESS = 200, 1 << 30
 _DAMAGED_NAMES = ("damaged", "noisy")
 # How real pairs are told apart where both lie in one folder.
 _PAIR_ENDINGS = (
@@ -78,7 +69,7 @@ def folder(path: Path, name: str | None = None, grouped: Grouping = list) -> Sou
     arrays = {key: entry for key, entry in entries.items() if key.endswith(".npz")}
     files = _parts(arrays)
     if TRAIN in files and TEST in files:
-        return _split_npz(files, name)
+        return split_npz(files, name)
     sides = _sides([entry for entry in entries.values() if entry.is_dir()])
     if sides is not None:
         return pairs(*sides, name)
@@ -94,7 +85,7 @@ def folder(path: Path, name: str | None = None, grouped: Grouping = list) -> Sou
 def _parts(entries: dict[str, Path]) -> dict[str, Path]:
     """Entries whose names begin like a split: train, train.npz, train_2000.npz; never two."""
     found = {}
-    for part, names in _SPLIT_NAMES.items():
+    for part, names in SPLIT_NAMES.items():
         exact = [entry for key, entry in entries.items() if key in names]
         loose = [
             entry
@@ -108,15 +99,28 @@ def _parts(entries: dict[str, Path]) -> dict[str, Path]:
 
 def _sides(inside: Sequence[Path]) -> tuple[Path, Path] | None:
     """The folders of the damaged and of the clean pictures, where the names say which is which."""
-    clean = [place for place in inside if place.name.lower().startswith("clean")]
-    noisy = [place for place in inside if place.name.lower().startswith(_DAMAGED_NAMES)]
-    if len(clean) == 1 and len(noisy) == 1:
-        return noisy[0], clean[0]
-    names = {place.name: place for place in inside}
+    names = {place.name.lower(): place for place in inside}
+    for damaged in _DAMAGED_NAMES:
+        if damaged in names and "clean" in names:
+            return names[damaged], names["clean"]
+    clean = [name for name in names if name.startswith("clean")]
+    noisy = [name for name in names if name.startswith(_DAMAGED_NAMES)]
     cleaned = [name for name in names if f"{name}_cleaned" in names]
-    if len(cleaned) == 1 and len(inside) == 2:
-        return names[cleaned[0]], names[f"{cleaned[0]}_cleaned"]
-    return None
+    guess = None
+    if len(clean) == 1 and len(noisy) == 1:
+        guess = names[noisy[0]], names[clean[0]]
+    elif len(cleaned) == 1 and len(inside) == 2:
+        guess = names[cleaned[0]], names[f"{cleaned[0]}_cleaned"]
+    # Names that only begin so may be two classes of things: pairs match, classes do not.
+    return guess if guess is not None and _pairable(*guess) else None
+
+
+def _pairable(noisy: Path, clean: Path) -> bool:
+    try:
+        one, other = _matched(_by_stem(noisy), _by_stem(clean))
+    except PellucidError:
+        return False
+    return one.keys() == other.keys()
 
 
 def _pictures(path: Path, name: str, grouped: Grouping) -> Source:
@@ -254,142 +258,3 @@ def _by_stem(path: Path) -> dict[str, Path]:
             )
         found[stem] = file
     return found
-
-
-def npz(path: Path, name: str | None = None) -> Source:
-    """The data set in an ``.npz``: ``images`` (and ``labels``), or ``train_images`` and so on.
-
-    Pictures are (N, H, W) or (N, H, W, C), uint8, bool, uint16, or floats in [0, 1]; ``damaged``
-    beside ``images`` makes pairs, ``class_names`` names the labels.
-
-    Raises:
-        DataError: Not an ``.npz``, a pickle inside, nothing called images, or shapes that differ.
-    """
-    content = _loaded(path)
-    names = tuple(map(str, content["class_names"])) if "class_names" in content else ()
-    label = name or path.stem
-    if "images" in content:
-        split = _array_split(path, content, "")
-        return Source(label, in_three(split), names, about=f"{len(split)} pictures")
-    splits = {}
-    for part, prefixes in _SPLIT_NAMES.items():
-        for prefix in prefixes:
-            if f"{prefix}_images" in content:
-                splits[part] = _array_split(path, content, f"{prefix}_")
-    if TRAIN not in splits or TEST not in splits:
-        raise DataError(
-            f"{path} holds {', '.join(sorted(content)) or 'nothing'}; it needs 'images', or "
-            "'train_images' and 'test_images'"
-        )
-    if VALIDATION not in splits:
-        splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
-    return Source(label, splits, names, about=counted(splits))
-
-
-def _split_npz(parts: dict[str, Path], name: str) -> Source:
-    """Files of one split each, as ``train_2000.npz`` and ``test_1000.npz``."""
-    splits: dict[str, Split] = {}
-    names: tuple[str, ...] = ()
-    for part, path in parts.items():
-        content = _loaded(path)
-        splits[part] = _array_split(path, content, "")
-        names = tuple(map(str, content.get("class_names", names)))
-    if VALIDATION not in splits:
-        splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
-    return Source(name, splits, names, about=counted(splits))
-
-
-def _loaded(path: Path) -> dict[str, np.ndarray]:
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz")
-        with zipfile.ZipFile(path) as members:
-            unpacked = sum(member.file_size for member in members.infolist())
-        if unpacked > max(_HARMLESS, _RATIO * path.stat().st_size):
-            raise ValueError(f"it would unpack to {unpacked / 1e9:.0f} GB, as bombs do")
-        # Without pickles: loading one would run whatever its author wished.
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        pickled = "allow_pickle" in str(error)
-        why = "it holds pickled objects, which are never loaded" if pickled else error
-        raise DataError(
-            f"{path} cannot be read: {why}; save it with np.savez(images=...)"
-        ) from error
-
-
-def _array_split(path: Path, content: dict[str, np.ndarray], prefix: str) -> Split:
-    clean = _pixels(path, content, f"{prefix}images")
-    damaged = None
-    if f"{prefix}damaged" in content:
-        damaged = _pixels(path, content, f"{prefix}damaged")
-        if damaged.shape != clean.shape:
-            raise DataError(
-                f"{path}: 'damaged' is {damaged.shape} but 'images' {clean.shape}; "
-                "both must agree pixel for pixel"
-            )
-    labels = content.get(f"{prefix}labels")
-    if labels is not None:
-        labels = labels.reshape(len(labels), -1)
-        if len(labels) != len(clean) or labels.shape[1] != 1 or labels.dtype.kind not in "uib":
-            raise DataError(
-                f"{path}: '{prefix}labels' is {labels.dtype} {labels.shape}; it must hold one "
-                f"whole number for each of the {len(clean)} pictures"
-            )
-        labels = labels[:, 0].astype(np.int64)
-    return Split(clean, damaged, labels)
-
-
-def _pixels(path: Path, content: dict[str, np.ndarray], key: str) -> np.ndarray:
-    """Pictures (N, H, W, C), uint8 or float32 in [0, 1]."""
-    if key not in content:
-        raise DataError(f"{path} holds {', '.join(sorted(content))}; it needs '{key}'")
-    array = content[key]
-    array = array[..., None] if array.ndim == 3 else array
-    if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
-        raise DataError(
-            f"{path}: '{key}' is {content[key].shape}; it must be (N, height, width), or "
-            "(N, height, width, channels) with 1 or 3 channels and at least one picture"
-        )
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint16:
-        return array.astype(np.float32) / np.float32(65535)
-    if array.dtype.kind == "f":
-        low, high = float(array.min()), float(array.max())
-        # Written so that NaN fails it.
-        if not (low >= 0 and high <= 1):
-            raise DataError(
-                f"{path}: '{key}' has values from {low:g} to {high:g}; floats must lie in [0, 1]: "
-                "scale them or save uint8"
-            )
-        return array.astype(np.float32)
-    raise DataError(f"{path}: '{key}' is {array.dtype}; save uint8, uint16, bool or floats")
-
-
-def idx(path: Path, name: str | None = None) -> Source:
-    """MNIST's four files; the last twelfth of ``train`` (5,000 of 60,000) is for validation."""
-    train, test = (Split(*_plain(idx_pair(path, prefix))) for prefix in ("train", "t10k"))
-    splits = {**hold_out(train, max(1, len(train) // 12)), TEST: test}
-    return Source(name or path.name, splits, about=counted(splits))
-
-
-def cifar(path: Path, name: str | None = None) -> Source:
-    """CIFAR-10's six binary files; the last 5,000 training pictures are for validation."""
-    place = cifar_folder(path)
-    if place is None:
-        raise DataError(f"{path} lacks CIFAR-10's binary files, data_batch_1.bin and so on")
-    batches = [read_cifar(place / f"data_batch_{number}.bin") for number in range(1, 6)]
-    train = Split(
-        np.concatenate([pictures for pictures, _ in batches]),
-        labels=np.concatenate([labels for _, labels in batches]),
-    )
-    test = Split(*_plain(read_cifar(place / "test_batch.bin")))
-    splits = {**hold_out(train, max(1, len(train) // 10)), TEST: test}
-    return Source(name or path.name, splits, about=counted(splits))
-
-
-def _plain(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, None, np.ndarray]:
-    return pair[0], None, pair[1]

@@ -1,8 +1,8 @@
 """A data set before it is packed: its splits as arrays or files, and how they become uniform.
 
 Files are decoded late and in threads, after the splits are made and limited, so that a hundred
-pictures of a folder of thousands cost a hundred decodes. Read next: ``folders`` and ``datasets``,
-which make sources.
+pictures of a folder of thousands cost a hundred decodes. Read next: ``arrays``, ``folders`` and
+``datasets``, which make sources.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ Part = np.ndarray | Sequence[np.ndarray] | Sequence[Path]
 _PIECE = 1 << 24
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+
+# What people call them.
+SPLIT_NAMES = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("validation", "val", "valid"),
+    TEST: ("test", "testing"),
+}
 
 
 @dataclass(frozen=True)
