@@ -22,7 +22,7 @@ def noisy(clean: np.ndarray, sigma: float) -> np.ndarray:
 def test_sigma_is_within_a_tenth_on_photographs(name):
     data = pytest.importorskip("skimage.data")
     clean = getattr(data, name)()[:512, :512]
-    for sigma in (5 / 255, 10 / 255, 15 / 255, 25 / 255, 50 / 255):
+    for sigma in (5 / 255, 20 / 255, 50 / 255):
         found = estimate_sigma(noisy(clean, sigma))
         assert abs(found / sigma - 1) < 0.1, (sigma * 255, found * 255)
 

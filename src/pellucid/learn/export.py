@@ -139,7 +139,8 @@ def _tidy(model: Any, network: Restorer) -> None:
             value.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
-    told = checkpoints.describe(network, **network.metadata)
+    said = checkpoints.describe(network)
+    told = {**said, **{key: value for key, value in network.metadata.items() if not said.get(key)}}
     model.metadata_props["pellucid"] = json.dumps(told, sort_keys=True)
     model.graph.name = network.kind or "restorer"
     model.producer_name, model.producer_version = "pellucid", __version__

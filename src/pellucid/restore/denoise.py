@@ -66,7 +66,7 @@ def denoise(
     Raises:
         PellucidError: The picture or the model cannot be opened, or an option is out of range.
     """
-    _check(strength, tile)
+    check_options(strength, tile)
     runner = _runner(zoo.DEFAULT if model is None else model, device, threads)
     flat = False
     if isinstance(image, Picture):
@@ -101,7 +101,7 @@ def restore_picture(
         tile: Side in pixels of the windows that a large picture is cut into.
         warn: Told of what a user should know; `warnings.warn` unless given.
     """
-    _check(strength, tile)
+    check_options(strength, tile)
     if strength == 0:
         return picture
     samples = np.empty(picture.samples.shape, picture.samples.dtype)
@@ -212,7 +212,8 @@ def _from_array(array: NDArray[Any]) -> Picture:
     return Picture(samples=array)
 
 
-def _check(strength: float, tile: int | None) -> None:
+def check_options(strength: float, tile: int | None) -> None:
+    """Refuse what no picture could be restored with."""
     if not 0 <= strength <= 1:
         raise OptionError(f"strength is {strength}; it goes from 0 (nothing) to 1 (everything)")
     if tile is not None and tile < 16:

@@ -22,7 +22,7 @@ from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
-from pellucid.restore.denoise import restore_picture
+from pellucid.restore.denoise import check_options, restore_picture
 from pellucid.restore.noise import estimate_sigma
 from pellucid.restore.runtime import Runner, available_threads, open_model
 
@@ -112,8 +112,7 @@ def denoise_files(
     Raises:
         PellucidError: An option or the model is at fault, and so every file would fail.
     """
-    if not 0 <= strength <= 1:
-        raise OptionError(f"strength is {strength}; it goes from 0 (nothing) to 1 (everything)")
+    check_options(strength, tile)
     if jobs < 1:
         raise OptionError(f"jobs is {jobs}; at least 1 picture must be in work")
     if not inputs:

@@ -1,0 +1,321 @@
+"""Promises of restore/files.py: thousands of files, some bad, interrupted, and started again."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from networks import box
+from pellucid.errors import ImageError, OptionError, PellucidError
+from pellucid.images import Picture, count_pages, pages, read, write
+from pellucid.restore import files
+from pellucid.restore.files import FileResult, denoise_files, report
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return box(tmp_path_factory.mktemp("model") / "soft.onnx", radius=1)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A tree of four pictures."""
+    folder = tmp_path / "scans"
+    for i, name in enumerate(("1.png", "2.tif", "deep/1.png", "deep/er/3.jpg")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        x = np.random.default_rng(i).integers(0, 256, (20 + i, 31, 1), dtype=np.uint8)
+        write(path, Picture(x))
+    return folder
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def errors(results):
+    return [result.error for result in results if result.error]
+
+
+def test_a_folder_becomes_a_folder_with_the_same_tree(scans, tmp_path, model):
+    results = denoise_files([scans], tmp_path / "out", model=model)
+    assert not errors(results)
+    assert names(tmp_path / "out") == names(scans)
+    assert [result.input for result in results] == [str(scans / name) for name in names(scans)]
+    for result in results:
+        assert read(result.output).samples.shape == read(result.input).samples.shape
+        assert result.sigma > 0.05
+        assert result.seconds > 0
+        assert result.megapixels == pytest.approx(read(result.input).samples.size / 1e6)
+    assert not np.array_equal(read(results[0].output).samples, read(results[0].input).samples)
+
+
+def test_one_input_becomes_the_file_named(scans, tmp_path, model):
+    (result,) = denoise_files([scans / "1.png"], tmp_path / "clean.tif", model=model)
+    assert result.output == str(tmp_path / "clean.tif")
+    assert read(tmp_path / "clean.tif").kind == "tiff"
+
+
+@pytest.mark.parametrize("out", ["out", "out/"])
+def test_a_name_without_suffix_is_a_folder(scans, tmp_path, model, out):
+    (result,) = denoise_files([scans / "1.png"], f"{tmp_path}/{out}", model=model)
+    assert result.error is None
+    assert names(tmp_path / "out") == ["1.png"]
+
+
+def test_a_suffix_that_cannot_be_written_is_refused_at_once(scans, tmp_path, model):
+    with pytest.raises(PellucidError, match="heic"):
+        denoise_files([scans / "1.png"], tmp_path / "clean.heic", model=model)
+    assert names(tmp_path) == [f"scans/{name}" for name in names(scans)]
+
+
+def test_files_of_one_name_from_several_folders_do_not_collide(scans, tmp_path, model):
+    given = [scans / "1.png", scans / "deep" / "1.png", scans / "deep", scans / "1.png"]
+    results = denoise_files(given, tmp_path / "out", model=model)
+    assert not errors(results)
+    assert names(tmp_path / "out") == ["1.png", "deep/1.png", "deep/er/3.jpg"]
+    assert len(results) == 3
+
+
+def test_a_second_run_skips_what_is_done(scans, tmp_path, model):
+    out = tmp_path / "out"
+    denoise_files([scans], out, model=model)
+    (out / "2.tif").unlink()
+    before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
+    results = denoise_files([scans], out, model=model)
+    assert [result.skipped for result in results] == [True, False, True, True]
+    assert not errors(results)
+    assert "--overwrite" in results[0].warnings[0]
+    assert all((out / name).stat().st_mtime_ns == when for name, when in before.items())
+    again = denoise_files([scans], out, model=model, overwrite=True)
+    assert not any(result.skipped for result in again)
+    assert all((out / name).stat().st_mtime_ns > when for name, when in before.items())
+
+
+def test_outputs_inside_the_input_folder_are_no_inputs(scans, model):
+    for _ in range(2):
+        results = denoise_files([scans], scans / "clean", model=model)
+        assert len(results) == 4
+    assert len(names(scans)) == 8
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_bad_files_are_told_and_the_others_finish(scans, tmp_path, model, jobs):
+    (scans / "empty.png").write_bytes(b"")
+    (scans / "text.jpg").write_text("not a picture")
+    whole = (scans / "1.png").read_bytes()
+    (scans / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    given = [scans, scans / "gone.png", tmp_path / "nowhere"]
+    results = denoise_files(given, tmp_path / "out", model=model, jobs=jobs)
+    bad = {os.path.basename(r.input): r.error for r in results if r.error}
+    assert set(bad) == {"empty.png", "text.jpg", "truncated.png", "gone.png", "nowhere"}
+    assert all("\n" not in reason and "internal" not in reason for reason in bad.values())
+    # Nothing half-written is left.
+    assert len(names(tmp_path / "out")) == 4
+    assert all(r.sigma is None and r.megapixels is None for r in results if r.error)
+
+
+def test_a_folder_without_pictures_is_told(tmp_path, model):
+    (tmp_path / "none").mkdir()
+    (result,) = denoise_files([tmp_path / "none"], tmp_path / "out", model=model)
+    assert "no pictures" in result.error
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_the_order_is_that_of_the_inputs(tmp_path, model, jobs):
+    sides = [400, 10, 300, 10, 200, 10]
+    given = []
+    for i, side in enumerate(sides):
+        given.append(tmp_path / "in" / f"{i}.png")
+        given[-1].parent.mkdir(exist_ok=True)
+        write(given[-1], np.zeros((side, side), np.uint8))
+    results = denoise_files(given, tmp_path / "out", model=model, jobs=jobs)
+    assert [result.input for result in results] == [str(path) for path in given]
+
+
+def test_jobs_change_no_pixel(scans, tmp_path, model):
+    denoise_files([scans], tmp_path / "one", model=model, jobs=1)
+    denoise_files([scans], tmp_path / "four", model=model, jobs=4)
+    for name in names(scans):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "four" / name).read_bytes()
+
+
+def test_inputs_are_never_written_over(scans, tmp_path, model):
+    before = {name: (scans / name).read_bytes() for name in names(scans)}
+    link = tmp_path / "link"
+    link.symlink_to(scans)
+    for out in (scans, link, scans / "deep" / ".."):
+        results = denoise_files([scans], out, model=model, overwrite=True)
+        assert len(errors(results)) == 4
+        assert "not written over" in results[0].error
+    (result,) = denoise_files([scans / "1.png"], link / "1.png", model=model, overwrite=True)
+    assert "not written over" in result.error
+    # Not even over another input.
+    given = [scans / "deep" / "1.png", scans / "1.png"]
+    results = denoise_files([given[0], given[1]], scans, model=model, overwrite=True)
+    assert len(errors(results)) == 2
+    assert before == {name: (scans / name).read_bytes() for name in names(scans)}
+
+
+def test_a_read_only_target_and_a_file_in_the_way_are_told(scans, tmp_path, model):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "deep").write_text("in the way")
+    results = denoise_files([scans], tmp_path / "out", model=model)
+    assert len(errors(results)) == 2
+    assert all("\n" not in reason and "internal" not in reason for reason in errors(results))
+    with pytest.raises(OptionError, match="is a file"):
+        denoise_files([scans], tmp_path / "out" / "deep", model=model)
+
+
+def test_a_multi_page_tiff_keeps_its_pages(tmp_path, model):
+    rng = np.random.default_rng(0)
+    sheets = [Picture(rng.integers(0, 256, (20, 30 + i, 1), dtype=np.uint8)) for i in range(3)]
+    write(tmp_path / "pages.tif", sheets)
+    results = denoise_files([tmp_path / "pages.tif"], tmp_path / "out.tif", model=model)
+    assert len(results) == 3
+    assert count_pages(tmp_path / "out.tif") == 3
+    assert [page.width for page in pages(tmp_path / "out.tif")] == [30, 31, 32]
+    (result,) = denoise_files([tmp_path / "pages.tif"], tmp_path / "one.png", model=model)
+    assert "TIFF" in result.error
+    assert not (tmp_path / "one.png").exists()
+
+
+def test_a_suffix_that_lies_is_kept_and_so_is_what_the_file_is(tmp_path, model):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    x = np.zeros((9, 9, 3), np.uint8)
+    with (folder / "photo.jpg").open("wb") as file:
+        write(file, Picture(x, alpha=x[..., 0].copy()), kind="png")
+    (result,) = denoise_files([folder], tmp_path / "out", model=model)
+    assert result.error is None
+    assert read(tmp_path / "out" / "photo.jpg").kind == "png"
+
+
+def test_standard_input_and_output(monkeypatch, tmp_path, model):
+    source, target = io.BytesIO(), io.BytesIO()
+    x = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    write(source, Picture(x), kind="png")
+    source.seek(0)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=source))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=target))
+    (result,) = denoise_files(["-"], "-", model=model)
+    monkeypatch.undo()
+    assert (result.input, result.output, result.error) == ("-", "-", None)
+    assert read(target.getvalue()).kind == "png"
+    assert read(target.getvalue()).samples.shape == (20, 30, 3)
+
+
+def test_standard_streams_take_one_picture(scans, tmp_path, model):
+    for given in ([scans], [scans / "1.png", scans / "2.tif"]):
+        with pytest.raises(OptionError, match="standard output takes one picture"):
+            denoise_files(given, "-", model=model)
+    for given in (["-"], ["-", scans]):
+        with pytest.raises(OptionError, match="standard input has no name"):
+            denoise_files(given, tmp_path / "out", model=model)
+
+
+def test_progress_counts_files(scans, tmp_path, model):
+    seen: list[tuple[int, int]] = []
+
+    def progress(result: FileResult, done: int, total: int) -> None:
+        seen.append((done, total))
+
+    denoise_files([scans], tmp_path / "out", model=model, progress=progress, jobs=2)
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_options_that_would_fail_every_file_fail_at_once(scans, tmp_path, model):
+    out = tmp_path / "out"
+    for options in (
+        {"strength": 2},
+        {"jobs": 0},
+        {"device": "gpu"},
+        {"model": "gone.onnx"},
+        {"tile": 2},
+    ):
+        with pytest.raises(PellucidError):
+            denoise_files([scans], out, **{"model": model, **options})
+    with pytest.raises(OptionError, match="no input"):
+        denoise_files([], out, model=model)
+    assert not out.exists()
+
+
+def test_an_internal_mistake_stops_one_file_only(scans, tmp_path, model, monkeypatch):
+    def broken(samples):
+        if samples.shape[0] == 21:
+            raise ZeroDivisionError("ours")
+        return 0.0
+
+    monkeypatch.setattr(files, "estimate_sigma", broken)
+    results = denoise_files([scans], tmp_path / "out", model=model)
+    (reason,) = errors(results)
+    assert "internal error" in reason
+    assert "ZeroDivisionError" in reason
+
+
+def test_no_space_left_is_told_and_leaves_nothing(scans, tmp_path, model, monkeypatch):
+    def full(*_, **__):
+        raise ImageError("out/1.png: no space left on the device")
+
+    monkeypatch.setattr(files, "write", full)
+    results = denoise_files([scans], tmp_path / "out", model=model)
+    assert len(errors(results)) == 4
+
+
+def test_the_report_has_the_documented_form():
+    results = [
+        FileResult("a.png", "b.png", 0.0987654321, 1.23456789, 0.25, ("note",)),
+        FileResult("c.png", None, error="bad"),
+    ]
+    answer = json.loads(json.dumps(report(results, "photo")))
+    assert set(answer) == {"model", "version", "files"}
+    assert answer["files"] == [
+        {
+            "input": "a.png",
+            "output": "b.png",
+            "sigma": 0.098765,
+            "seconds": 1.2346,
+            "megapixels": 0.25,
+            "warnings": ["note"],
+            "error": None,
+        },
+        {
+            "input": "c.png",
+            "output": None,
+            "sigma": None,
+            "seconds": 0.0,
+            "megapixels": None,
+            "warnings": [],
+            "error": "bad",
+        },
+    ]
+
+
+def test_a_killed_run_leaves_whole_files_only(tmp_path, model):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    x = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    for i in range(14):
+        write(folder / f"{i:02}.png", Picture(x))
+    script = (
+        "import sys, os, signal\n"
+        "from pellucid.restore.files import denoise_files\n"
+        "def stop(result, done, total):\n"
+        "    if done == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "denoise_files([sys.argv[1]], sys.argv[2], model=sys.argv[3], jobs=2, progress=stop)"
+    )
+    command = [sys.executable, "-c", script, folder, tmp_path / "out", model]
+    assert subprocess.run(command, check=False).returncode < 0
+    done = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    assert 3 <= len(done) < 14
+    assert all(read(path).samples.shape == (100, 100, 3) for path in done)
+    results = denoise_files([folder], tmp_path / "out", model=model)
+    assert sum(result.skipped for result in results) == len(done)
+    assert not errors(results)
