@@ -308,7 +308,7 @@ def test_a_bomb_is_refused_at_once(tmp_path: Path) -> None:
 
 
 WITHOUT = """
-import sys, io
+import sys, io, resource
 sys.modules["imagecodecs"] = None
 import numpy as np
 from pellucid import images
@@ -319,15 +319,30 @@ for array in (a, a.astype(np.uint16) * 257, a.astype(np.float32) / 7, a[..., 0] 
     images.write(file, array, kind="tiff")
     read = images.read(file.getvalue())
     assert np.array_equal(images.picture_of(array).samples, read.samples), array.dtype
-read = images.read(sys.argv[1])
+read = images.read(sys.argv[2])
+assert read.samples.shape == (300, 300, 1)
+begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    images.read(sys.argv[3])
+    raise SystemExit("the bomb went off")
+except images.ImageError as error:
+    assert "damaged" in str(error)
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun < 60_000
+images.read(sys.argv[1])
 """
 
 
 def test_without_the_extra_the_usual_works_and_the_rest_names_it(tmp_path: Path) -> None:
-    path = tmp_path / "zstd.tif"
+    path, fine, bomb = (tmp_path / f"{name}.tif" for name in ("jpeg", "fine", "bomb"))
     path.write_bytes(tiff(noise(20, 20), compression="jpeg"))
+    fine.write_bytes(tiff(noise(300, 300), compression="deflate", rowsperstrip=300))
+    packed = zlib.compress(bytes(100_000_000))
+    bomb.write_bytes(tiff(iter([packed]), shape=(16, 16), dtype="uint8", compression="deflate"))  # type: ignore[arg-type]
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT, str(path), str(fine), str(bomb)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.stderr.strip().endswith("pip install 'pellucid[tiff]'"), run.stderr
     assert "MissingExtraError" in run.stderr

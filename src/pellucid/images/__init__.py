@@ -38,11 +38,8 @@ Source = str | Path | bytes | BinaryIO
 
 
 def _kind(stream: BinaryIO, name: str) -> str:
-    try:
-        stream.seek(0)
-        return identify(stream.read(HEAD_BYTES), name)
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
+    stream.seek(0)
+    return identify(stream.read(HEAD_BYTES), name)
 
 
 def read(source: Source, page: int = 0) -> Picture:

@@ -56,7 +56,8 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
     if not isinstance(source, (str, Path)):
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else "the given stream"
-        yield (source if _seekable(source) else _gathered(source, name)), name
+        with _read_told(name):
+            yield (source if _seekable(source) else _gathered(source, name)), name
         return
     name = str(source)
     try:
@@ -65,7 +66,7 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
         raise ImageError(f"{name}: {_reason(error)}") from error
     except ValueError as error:  # a NUL in the path
         raise ImageError(f"{name!r}: not a possible file name") from error
-    with file:
+    with file, _read_told(name):
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield file, name
         else:
@@ -80,6 +81,14 @@ def size_of(stream: BinaryIO) -> int:
     return end
 
 
+@contextmanager
+def _read_told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {_reason(error)}") from error
+
+
 def _seekable(stream: BinaryIO) -> bool:
     try:
         return stream.seekable()
@@ -89,12 +98,9 @@ def _seekable(stream: BinaryIO) -> bool:
 
 def _gathered(stream: BinaryIO, name: str) -> BinaryIO:
     """All of a pipe in memory; the head is judged first, so that /dev/zero is refused at once."""
-    try:
-        head = stream.read(HEAD_BYTES)
-        identify(head, name)
-        return io.BytesIO(head + stream.read())
-    except OSError as error:
-        raise ImageError(f"{name}: {_reason(error)}") from error
+    head = stream.read(HEAD_BYTES)
+    identify(head, name)
+    return io.BytesIO(head + stream.read())
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import lzma
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -21,7 +23,7 @@ from pellucid.errors import ImageError, PellucidError, optional
 from pellucid.images.files import size_of
 from pellucid.images.kinds import check_size
 from pellucid.images.picture import Array, Picture, bands
-from pellucid.images.png import DAMAGED
+from pellucid.images.png import DAMAGED, effort
 from pellucid.images.standard import from_cmyk
 
 # tifffile tells of odd tags through logging; a picture that reads well needs no such lines.
@@ -31,11 +33,12 @@ CONVERT = "convert it to 8-bit, 16-bit or float32 grey or RGB TIFF first"
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 NONE, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
+LZMA, ZSTD = 34925, 50000
 
 # Codecs that are written again; any other becomes deflate.
 KEPT = {NONE: NONE, LZW: LZW, JPEG: JPEG, DEFLATE: DEFLATE, OLD_DEFLATE: DEFLATE}
-KEPT |= {PACKBITS: PACKBITS, 34925: 34925, 50000: 50000}  # LZMA, Zstandard
-WITHOUT_EXTRA = (NONE, DEFLATE, 34925)
+KEPT |= {PACKBITS: PACKBITS, LZMA: LZMA, ZSTD: ZSTD}
+WITHOUT_EXTRA = (NONE, DEFLATE, LZMA)
 CCITT = (2, 3, 4)
 JPEG_QUALITY = 92
 
@@ -102,7 +105,7 @@ def _told(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: not enough memory for this picture; free some") from error
     except Exception as error:
         text = _short(error)
-        if "imagecodecs" in text and importlib.util.find_spec("imagecodecs") is None:
+        if "imagecodecs" in text and not _has_codecs():
             optional("imagecodecs", "tiff")
         raise ImageError(f"{name}: {DAMAGED} ({text})") from error
 
@@ -178,6 +181,28 @@ def _check(file: Any, page: Any, name: str) -> None:
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
         if offset + size > total or (offset == 0) != (size == 0):
             raise ImageError(f"{name}: {DAMAGED}")
+    if not _has_codecs():
+        _check_unfolding(file, page, name)
+
+
+def _has_codecs() -> bool:
+    return importlib.util.find_spec("imagecodecs") is not None
+
+
+def _check_unfolding(file: Any, page: Any, name: str) -> None:
+    """Without imagecodecs a strip may unfold to any size: unfold it first, no further than it may.
+
+    Strips that are too small to unfold to much are passed over.
+    """
+    makers: dict[int, Any] = {DEFLATE: zlib.decompressobj, OLD_DEFLATE: zlib.decompressobj}
+    makers[LZMA] = lzma.LZMADecompressor
+    maker = makers.get(int(page.compression))
+    most = int(np.prod(page.chunks)) * page.dtype.itemsize
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if maker is not None and size > 16_384:
+            file.filehandle.seek(offset)
+            if len(maker().decompress(file.filehandle.read(size), most + 1)) > most:
+                raise ImageError(f"{name}: {DAMAGED}")
 
 
 def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, int, bytes | None]:
@@ -291,13 +316,14 @@ def _write_page(writer: Any, picture: Picture) -> int:
     elif picture.bits == 1:
         array = array > 127
     compression, predictor = _packing(picture, stored)
+    levels = {JPEG: JPEG_QUALITY, DEFLATE: effort(picture)}
     writer.write(
         array,
         photometric=RGB if picture.channels == 3 else MINISBLACK,
         planarconfig=1 if array.ndim == 3 else None,
         extrasamples=extra,
         compression=compression,
-        compressionargs={"level": JPEG_QUALITY} if compression == JPEG else None,
+        compressionargs={"level": levels[compression]} if compression in levels else None,
         predictor=predictor,
         **about,
     )
@@ -344,13 +370,13 @@ def _packing(picture: Picture, stored: Any) -> tuple[int, bool]:
     """Codec and predictor: the input's where they can be written here, else deflate."""
     given = stored.get("compression", OLD_DEFLATE if picture.bits != 32 else NONE)
     compression = KEPT.get(given, DEFLATE)
-    if compression not in WITHOUT_EXTRA and importlib.util.find_spec("imagecodecs") is None:
+    if compression not in WITHOUT_EXTRA and not _has_codecs():
         compression = DEFLATE
     if compression == JPEG and (picture.bits != 8 or picture.alpha is not None):
         compression = DEFLATE
     if compression in (NONE, JPEG, PACKBITS) or picture.bits == 1:
         return compression, False
     predictor = stored.get("predictor", picture.bits == 16)
-    if picture.bits == 32 and importlib.util.find_spec("imagecodecs") is None:
+    if picture.bits == 32 and not _has_codecs():
         predictor = False
     return compression, bool(predictor)
