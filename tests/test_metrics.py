@@ -44,7 +44,15 @@ def skimage_ssim(restored: torch.Tensor, clean: torch.Tensor, pad: tuple[int, in
 
 
 @pytest.mark.parametrize(
-    "shape", [(3, 1, 28, 28), (2, 3, 32, 32), (1, 3, 41, 64), (2, 1, 11, 11), (1, 1, 11, 40)]
+    "shape",
+    [
+        (3, 1, 28, 28),
+        (2, 3, 32, 32),
+        (1, 3, 41, 64),
+        (2, 1, 11, 11),
+        (1, 1, 11, 40),
+        (2, 3, 300, 500),
+    ],
 )
 def test_ssim_agrees_with_scikit_image(shape):
     restored, clean = pair(*shape)
