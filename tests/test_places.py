@@ -68,7 +68,8 @@ def test_names_are_those_of_folders_with_data(roots: list[Path]) -> None:
     picture_in(roots[0] / "group" / "photos")
     picture_in(roots[1] / "photos")
     picture_in(roots[1] / "split" / "train")
+    picture_in(roots[1] / "shelf" / "faces" / "s1")
     (roots[1] / "notes").mkdir()
     (roots[1] / "notes" / "README.md").touch()
     picture_in(roots[1] / ".hidden")
-    assert found_names() == ["photos", "split"]
+    assert found_names() == ["faces", "photos", "split"]

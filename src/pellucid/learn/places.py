@@ -30,20 +30,17 @@ def find(name: str) -> Path | None:
 
 def found_names() -> list[str]:
     """Names that `find` finds: folders under ``$PELLUCID_DATA`` that look like data sets."""
-    places = [
-        place for root in _roots() for pattern in ("*", "*/*") for place in root.glob(pattern)
+    near = [place for root in _roots() for place in root.glob("*") if _holds_data(place)]
+    # At the second level a folder of class folders counts; at the first it would be a shelf.
+    far = [
+        place
+        for root in _roots()
+        for place in root.glob("*/*")
+        if _holds_data(place) or any(_holds_data(inside) for inside in place.glob("*"))
     ]
     ordinary = {"train", "test", "val", "validation", "clean", "damaged", "noisy"}
-    return sorted(
-        {
-            place.name
-            for place in places
-            if place.name.lower() not in ordinary
-            and not place.name.startswith(".")
-            and os.path.isdir(place)
-            and _holds_data(place)
-        }
-    )
+    names = {place.name for place in (*near, *far)}
+    return sorted(n for n in names if n.lower() not in ordinary and not n.startswith("."))
 
 
 def _roots() -> list[Path]:
