@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.errors import OptionError, unknown
+from pellucid.learn.models.layers import NARROW, ConvTranspose2d, NarrowConv2d
 
 Down = Literal["max", "avg", "stride"]
 Up = Literal["transpose", "nearest", "bilinear", "unpool", "transpose_upsample"]
@@ -77,14 +78,14 @@ def convolution(
     inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, bias: bool = True
 ) -> nn.Conv2d:
     """A convolution that keeps the size, or with stride 2 halves even sizes."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
+    narrow = stride == 1 and outputs <= NARROW and kernel > 1
+    kind = NarrowConv2d if narrow else nn.Conv2d
+    return kind(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
 
 
 def transposed(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Module:
     """The mirror of `convolution`: it keeps the size, or with stride 2 doubles it."""
-    return nn.ConvTranspose2d(
-        inputs, outputs, kernel, stride, kernel // 2, output_padding=stride - 1
-    )
+    return ConvTranspose2d(inputs, outputs, kernel, stride, kernel // 2, output_padding=stride - 1)
 
 
 class Encoding(nn.Module):
