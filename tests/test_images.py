@@ -324,3 +324,25 @@ def test_real_pictures_agree_with_pillow_and_come_back(real, tmp_path: Path) -> 
             images.write(tmp_path / "a.jpg", picture)
             ratio = (tmp_path / "a.jpg").stat().st_size / path.stat().st_size
             assert 0.5 < ratio < 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
+def test_a_hundred_megapixels_need_little_memory(kind: str, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    assert resource is not None
+    code = (
+        "import resource, sys, numpy as np; from pellucid import images;"
+        "path, kind = sys.argv[1:];"
+        "images.write(path, np.zeros((10_000, 10_000, 3), np.uint8), kind=kind);"
+        "images.write(path, images.read(path), kind=kind);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a"), kind],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kilobytes = int(run.stdout) // (1024 if sys.platform == "darwin" else 1)
+    assert kilobytes < 1_200_000

@@ -20,11 +20,11 @@ import tifffile
 from PIL import Image
 
 from pellucid.errors import ImageError, PellucidError, optional
+from pellucid.images.colours import from_cmyk, from_colormap
 from pellucid.images.files import size_of
 from pellucid.images.kinds import check_size
-from pellucid.images.picture import Array, Picture, bands
+from pellucid.images.picture import Array, Picture
 from pellucid.images.png import DAMAGED, effort
-from pellucid.images.standard import from_cmyk
 
 # tifffile tells of odd tags through logging; a picture that reads well needs no such lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -212,7 +212,7 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
     photometric, bits = int(page.photometric), int(page.bitspersample)
     icc = page.tags[34675].value if 34675 in page.tags else None
     if photometric == PALETTE:
-        return _looked_up(array[..., 0], page.colormap), None, 8, icc
+        return from_colormap(array[..., 0], page.colormap), None, 8, icc
     if array.dtype == np.bool_:
         array = np.multiply(array, np.uint8(255), dtype=np.uint8)
     elif array.dtype.kind == "f":
@@ -233,16 +233,6 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
     if alpha is not None and bits == 1:
         bits = 8
     return samples, alpha, 16 if samples.dtype == np.uint16 else bits, icc
-
-
-def _looked_up(index: Array, colormap: Array) -> Array:
-    """Colours of a palette (3, N) uint16, grey if every entry is."""
-    table = (np.asarray(colormap) >> 8).astype(np.uint8).T
-    table = table[:, :1] if bool((table == table[:, :1]).all()) else table
-    samples = np.empty((*index.shape, table.shape[1]), np.uint8)
-    for rows in bands(*index.shape):
-        samples[rows] = table[index[rows].astype(np.intp, copy=False)]
-    return samples
 
 
 def _tag(page: Any, code: int, default: Any) -> Any:
