@@ -117,6 +117,8 @@ def train(
         OptionError: An option that the model or the machine cannot follow.
     """
     on = machine.device(device)
+    if on.type == "cpu":
+        machine.keep_memory()
     if settings.loss:
         model.use_loss(settings.loss)
     half = settings.precision == "bfloat16" or (
