@@ -271,6 +271,23 @@ def test_a_page_cut_off_is_told_not_filled_with_zeros() -> None:
             images.read(whole[:length])
 
 
+@pytest.mark.parametrize(("tag", "value"), [(257, 6400), (256, 64000), (278, 1), (322, 2**24)])
+def test_a_page_that_claims_more_than_it_holds_is_told(tag: int, value: int) -> None:
+    tile = {"tile": (16, 16)} if tag == 322 else {"rowsperstrip": 8}
+    file = io.BytesIO(tiff(noise(64, 64), compression="lzw", **tile))
+    with tifffile.TiffFile(file) as opened:
+        opened.pages[0].tags[tag].overwrite(value)
+    with pytest.raises(ImageError):
+        images.read(file.getvalue())
+
+
+def test_tags_of_the_wrong_shape_do_no_harm() -> None:
+    extra = [(274, 3, 2, (6, 6), True), (34675, 3, 1, 7, True), (270, 3, 2, (1, 2), True)]
+    picture = images.read(tiff(noise(8, 8), extratags=extra))
+    assert (picture.orientation, picture.icc) == (1, None)
+    back(picture)
+
+
 def test_a_circle_of_pages_ends() -> None:
     whole = bytearray(tiff(np.stack([noise(8, 8)] * 3), photometric="minisblack"))
     with tifffile.TiffFile(io.BytesIO(bytes(whole))) as file:

@@ -158,7 +158,14 @@ def max_pixels() -> int:
 
 
 def check_size(
-    kind: str, width: int, height: int, *, bits: int, stored: int | None, name: str
+    kind: str,
+    width: int,
+    height: int,
+    *,
+    bits: int,
+    stored: int | None,
+    name: str,
+    ratio: float | None = None,
 ) -> None:
     """Refuse a picture for its size before any of it is decoded.
 
@@ -169,6 +176,7 @@ def check_size(
         bits: Bits a pixel, all channels together, as the format packs them.
         stored: Bytes of the file that can hold pixels; None where unknown.
         name: The file, for the message.
+        ratio: Most bits of picture a stored byte, where more is known than `KINDS` says.
     """
     if width < 1 or height < 1:
         raise ImageError(f"{name}: the picture is {width}x{height} pixels: there is nothing in it")
@@ -180,7 +188,7 @@ def check_size(
         )
     if stored is None or pixels * bits <= 8 * HARMLESS_BYTES:
         return
-    if pixels * bits > KINDS[kind].ratio * stored:
+    if pixels * bits > (ratio or KINDS[kind].ratio) * stored:
         raise ImageError(
             f"{name}: it claims {width}x{height} pixels but holds only {stored:,} bytes: "
             "damaged, or a decompression bomb; get the file again"

@@ -38,6 +38,9 @@ LZMA, ZSTD = 34925, 50000
 # Codecs that are written again; any other becomes deflate.
 KEPT = {NONE: NONE, LZW: LZW, JPEG: JPEG, DEFLATE: DEFLATE, OLD_DEFLATE: DEFLATE}
 KEPT |= {PACKBITS: PACKBITS, LZMA: LZMA, ZSTD: ZSTD}
+# Most bits of picture that a stored byte stands for; see `kinds.KINDS`.
+RATIOS = {NONE: 8, LZW: 8 * 4096, JPEG: 8 * 4096, PACKBITS: 8 * 64}
+RATIOS |= {DEFLATE: 8 * 1040, OLD_DEFLATE: 8 * 1040, LZMA: 8 * 8000, ZSTD: 8 * 20_000}
 WITHOUT_EXTRA = (NONE, DEFLATE, LZMA)
 CCITT = (2, 3, 4)
 JPEG_QUALITY = 92
@@ -121,42 +124,41 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
         _check(file, page, label)
         stored = page.asarray(squeeze=False)
         samples, alpha, bits, icc = _unpack(page, stored, label)
-    order = _tag(page, 274, 1)
-    unit, resolution = int(_tag(page, 296, 2)), _resolution(page)
-    scale = {2: 1.0, 3: 2.54}.get(unit)
-    return Picture(
-        samples,
-        alpha,
-        bits=bits,
-        icc=icc,
-        dpi=(resolution[0] * scale, resolution[1] * scale) if resolution and scale else None,
-        orientation=int(order) if order in range(1, 9) else 1,
-        kind="tiff",
-        page=number,
-        storage={
-            "compression": int(page.compression),
-            "predictor": int(page.predictor) > 1,
-            "resolution": (resolution, unit) if resolution and scale is None else None,
-            "extrasample": int(page.extrasamples[0]) if page.extrasamples else 2,
-            "tags": _carried(file, page),
-            "byteorder": file.byteorder,
-            "bigtiff": file.is_bigtiff,
-        },
-    )
+        order = _tag(page, 274, 1)
+        unit, resolution = _tag(page, 296, 2), _resolution(page)
+        unit = unit if unit in (1, 2, 3) else 2
+        scale = {2: 1.0, 3: 2.54}.get(unit)
+        return Picture(
+            samples,
+            alpha,
+            bits=bits,
+            icc=icc,
+            dpi=(resolution[0] * scale, resolution[1] * scale) if resolution and scale else None,
+            orientation=int(order) if order in range(1, 9) else 1,
+            kind="tiff",
+            page=number,
+            storage={
+                "compression": int(page.compression),
+                "predictor": int(page.predictor) > 1,
+                "resolution": (resolution, unit) if resolution and scale is None else None,
+                "extrasample": int(page.extrasamples[0]) if page.extrasamples else 2,
+                "tags": _carried(file, page),
+                "byteorder": file.byteorder,
+                "bigtiff": file.is_bigtiff,
+            },
+        )
 
 
 def _check(file: Any, page: Any, name: str) -> None:
     """Refuse by name what is not grey or RGB of a known depth, and what cannot be whole."""
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     total = size_of(file.filehandle)
-    check_size(
-        "tiff",
-        int(page.imagewidth),
-        int(page.imagelength),
-        bits=int(page.bitspersample) * samples,
-        stored=total,
-        name=name,
-    )
+    bits = int(page.bitspersample) * samples
+    stored, ratio = min(total, sum(page.databytecounts)), RATIOS.get(int(page.compression))
+    sides = [(int(page.imagewidth), int(page.imagelength))]
+    sides += [(int(page.tilewidth), int(page.tilelength))] if page.is_tiled else []
+    for width, height in sides:
+        check_size("tiff", width, height, bits=bits, stored=stored, name=name, ratio=ratio)
     if 50706 in page.tags or photometric in (32803, 34892):
         raise ImageError(f"{name}: a camera raw file is not read; develop it to 16-bit TIFF first")
     if int(page.imagedepth) > 1:
@@ -178,7 +180,10 @@ def _check(file: Any, page: Any, name: str) -> None:
         raise ImageError(f"{name}: samples of {dtype} are not read; {CONVERT}")
     if photometric == CMYK and dtype != "uint8":
         raise ImageError(f"{name}: CMYK is read with 8 bits only, not {dtype}; convert it to RGB")
-    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if len(segments) != int(np.prod(page.chunked)):
+        raise ImageError(f"{name}: {DAMAGED}")
+    for offset, size in segments:
         if offset + size > total or (offset == 0) != (size == 0):
             raise ImageError(f"{name}: {DAMAGED}")
     if not _has_codecs():
@@ -210,7 +215,8 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
     array = stored[:, 0]  # depth is 1
     array = np.moveaxis(array[..., 0], 0, -1) if array.shape[0] > 1 else array[0]
     photometric, bits = int(page.photometric), int(page.bitspersample)
-    icc = page.tags[34675].value if 34675 in page.tags else None
+    icc = _tag(page, 34675, None)
+    icc = icc if isinstance(icc, bytes) else None
     if photometric == PALETTE:
         return from_colormap(array[..., 0], page.colormap), None, 8, icc
     if array.dtype == np.bool_:
