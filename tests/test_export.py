@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,8 +122,11 @@ def test_the_answer_is_the_same_through_torch_and_onnx(unet):
     assert np.abs(denoise(x, model=path, tile=64) - denoise(x, model=model)).max() < 1e-5
 
 
-def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
+@pytest.mark.parametrize("difference", [1e-3, float("nan")])
+def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch, difference):
+    monkeypatch.setattr(exporter, "_program", lambda network: SimpleNamespace(model=None))
+    monkeypatch.setattr(exporter, "_tidy", lambda model, network: None)
+    monkeypatch.setattr(exporter, "_difference", lambda network, program: (difference, ()))
     with pytest.raises(CheckpointError, match="differs from torch"):
         export(made("transpose"), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

@@ -106,23 +106,25 @@ def test_an_overlap_beyond_what_windows_afford_is_capped_and_crossfaded(shape):
     assert cut.whole
     cut = tiles.plan(shape[0] * 40, shape[1] * 40, halo=4000, multiple=16)
     assert not cut.exact
-    assert max(span.stop - span.start for span in (*cut.rows, *cut.columns)) <= tiles.SIDE
+    assert max(span.stop - span.start for span in (*cut.rows, *cut.columns)) <= tiles.SIDES[1]
 
 
 def test_a_tile_given_by_the_caller_grows_until_it_is_exact():
     cut = tiles.plan(3000, 3000, halo=200, multiple=8, tile=64)
     assert cut.exact
-    assert max(span.stop - span.start for span in cut.rows) == 800
+    assert max(span.stop - span.start for span in cut.rows) in range(700, 801)
 
 
 def test_a_small_picture_is_one_window():
-    assert tiles.plan(500, 700, halo=30).whole
+    assert tiles.plan(500, 500, halo=30).whole
+    assert not tiles.plan(500, 700, halo=30).whole
+    assert tiles.plan(900, 1100, halo=110).whole
     assert tiles.plan(3, 5000, halo=None).whole
     assert tiles.plan(1, 1, halo=300, multiple=16).whole
 
 
 def test_windows_of_one_size_go_together_and_memory_is_bounded():
     picture = np.zeros((256, 256, 1), np.float32)
-    _, shapes = restore(tiles.plan(256, 256, halo=4, tile=64), picture, lambda w: w, together=5)
-    assert max(shape[0] for shape in shapes) == 5
+    _, shapes = restore(tiles.plan(256, 256, halo=4, tile=64), picture, lambda w: w, together=3)
+    assert max(shape[0] for shape in shapes) == 3
     assert all(shape[1] <= 64 and shape[2] <= 64 for shape in shapes)

@@ -152,8 +152,8 @@ def _difference(network: Restorer, program: Any) -> tuple[float, tuple[tuple[int
     Where values go far beyond 1, as an untrained network's may, it is relative to the largest.
     """
     generator = torch.Generator().manual_seed(0)
-    worst = 0.0
-    shapes = []
+    differences = []
+    shapes: list[tuple[int, ...]] = []
     for batch, high, wide in _SIZES:
         if network.image_size is not None:
             high, wide = network.image_size
@@ -166,8 +166,9 @@ def _difference(network: Restorer, program: Any) -> tuple[float, tuple[tuple[int
             expected: Tensor = network(images)
         (found,) = program(images)
         scale = max(1.0, float(expected.abs().max()))
-        worst = max(worst, float((found - expected).abs().max()) / scale)
-    return worst, tuple(shapes)
+        differences.append(float((found - expected).abs().max()) / scale)
+    # Python's max would lose a NaN.
+    return float(torch.tensor(differences).max()), tuple(shapes)
 
 
 @contextmanager

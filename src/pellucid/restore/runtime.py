@@ -75,6 +75,9 @@ class OnnxRunner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
         options.inter_op_num_threads = 1
+        # Windows at the borders have other shapes, and a remembered pattern for each of them costs
+        # half as much memory again and gains no time.
+        options.enable_mem_pattern = False
         # Its warnings are for its developers; errors come as exceptions, too.
         options.log_severity_level = 4
         try:
