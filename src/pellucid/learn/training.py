@@ -231,7 +231,10 @@ class _Keeper(pl.Callback):
         self.best_state: dict[str, Tensor] | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, lesson: Lesson) -> None:  # type: ignore[override]
-        loss = lesson.history[-1]["val_loss"]
+        row = lesson.history[-1]
+        loss = row["val_loss"]
+        if trainer.logger:
+            trainer.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, row["epoch"])
         improved = loss < lesson.best or len(lesson.history) == 1
         if improved:
             lesson.best = loss

@@ -35,6 +35,8 @@ from pellucid.report.plots import curves
 
 CURVES_EVERY_SECONDS = 10.0
 HISTORY = "history.csv"
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+"""Where launchers say which process of a run this is."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ def _report(
 
 def first_process() -> bool:
     """Whether this is the process that writes, among those that share a run."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def _new_folder(out: str | Path | None) -> Path | None:
@@ -303,6 +305,8 @@ def _taken_up(folder: Path, recipe: Recipe) -> Path:
                 f"{folder} was begun with another [{section}]; a resumed run goes on as it "
                 f"began: give --resume the recipe {kept}, or train into another folder"
             )
+    if not first_process():
+        return folder
     for draft in [*folder.glob(".*.part"), *folder.glob("epochs/.*.part")]:
         draft.unlink()
     return folder
