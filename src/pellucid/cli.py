@@ -7,16 +7,19 @@ input or option is at fault, 130 interrupted, 1 our own mistake.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.exceptions import TyperException
 
 from pellucid import __version__
-from pellucid.errors import PellucidError
+from pellucid.errors import OptionError, PellucidError, unknown
 
 app = typer.Typer(
     name="pellucid",
@@ -25,6 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+STREAM = "-"
+"""Standard input or output."""
 
 
 class Device(StrEnum):
@@ -44,7 +51,21 @@ Seed = Annotated[int, typer.Option("--seed", help="Decides all that is drawn by 
 DataName = Annotated[
     str, typer.Option("--data", help="A data set, a folder, NOISY:CLEAN folders, or an .npz.")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the answer here, too.")]
+
+
+def _place(path: Path | None) -> Path | None:
+    """Refuse a file in a folder that is not there before hours of work and not after."""
+    if path is not None and not path.parent.is_dir():
+        raise OptionError(f"{path}: the folder {path.parent} does not exist; create it first")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", callback=_place, help="Write the answer here, too; - for standard output."
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -78,7 +99,7 @@ def demo(
 def denoise(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Pictures or folders; - reads standard input."),
+        typer.Argument(metavar="INPUT", help="Pictures or folders; - reads standard input."),
     ],
     out: Annotated[
         str,
@@ -111,15 +132,15 @@ def denoise(
         overwrite=overwrite,
         progress=_count if sys.stderr.isatty() else None,
     )
-    if json_file:
-        _save_json(json_file, files.report(results, model or zoo.DEFAULT))
     failed = [result for result in results if result.error]
     for result in results:
-        for warning in result.warnings:
-            print(f"pellucid: {result.input}: {warning}", file=sys.stderr)
+        for warning in () if result.skipped else result.warnings:
+            _say(f"{result.input}: {warning}")
     for result in failed:
-        print(f"pellucid: {result.error}", file=sys.stderr)
-    _summarise(results, out)
+        _say(str(result.error))
+    _summarise(results, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
+    if json_file:
+        _save_json(json_file, files.report(results, model or zoo.DEFAULT))
     if failed:
         raise typer.Exit(2)
 
@@ -129,7 +150,7 @@ def _count(result: Any, done: int, total: int) -> None:
     print(f"\r{done}/{total} {result.input[-60:]:<60}", end=end, file=sys.stderr, flush=True)
 
 
-def _summarise(results: list[Any], out: str) -> None:
+def _summarise(results: list[Any], stream: TextIO) -> None:
     """One line for what was done; with one picture, its noise and time."""
     done = [result for result in results if not result.error and not result.skipped]
     skipped = sum(result.skipped for result in results)
@@ -137,16 +158,16 @@ def _summarise(results: list[Any], out: str) -> None:
     parts = [f"{len(done)} restored"]
     if len(done) == 1 and done[0].sigma is not None:
         parts = [f"{done[0].output}: noise {done[0].sigma * 255:.1f}/255, {seconds:.2f} s"]
-    parts += [f"{skipped} were there already"] if skipped else []
+    parts += [f"{skipped} there already (--overwrite does it again)"] if skipped else []
     parts += [f"{count} failed"] if (count := len(results) - len(done) - skipped) else []
-    print("; ".join(parts), file=sys.stderr if out == "-" else sys.stdout)
+    print("; ".join(parts), file=stream)
 
 
 @app.command()
 def damage(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Pictures, folders, or a data set's name."),
+        typer.Argument(metavar="INPUT", help="Pictures, folders, or a data set's name."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder; gets clean/ and damaged/.")],
     spec: Annotated[
@@ -161,7 +182,7 @@ def damage(
     results = save_pairs(inputs, out, spec, seed=seed, overwrite=overwrite)
     failed = [result for result in results if result.error]
     for result in failed:
-        print(f"pellucid: {result.error}", file=sys.stderr)
+        _say(str(result.error))
     print(f"{len(results) - len(failed)} pairs in {out / 'clean'} and {out / 'damaged'}")
     if failed:
         raise typer.Exit(2)
@@ -228,7 +249,8 @@ def evaluate(
     seed: Seed = 0,
     device: DeviceOption = Device.auto,
     panel: Annotated[
-        Path | None, typer.Option("--panel", help="Draw best, median and worst here.")
+        Path | None,
+        typer.Option("--panel", callback=_place, help="Draw best, median and worst here."),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -247,17 +269,17 @@ def evaluate(
         split=split,
         device=device.value,
     )
+    print(report.table(), file=sys.stderr if str(json_file) == STREAM else sys.stdout)
     if json_file:
         _save_json(json_file, report.to_json())
     if panel:
         report.panel(panel)
-    print(report.table())
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A checkpoint, a run folder or a shipped name.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The .onnx file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", callback=_place, help="The .onnx file.")],
 ) -> None:
     """Write a model as ONNX, compared with the original."""
     from pellucid.learn.export import export as write
@@ -281,19 +303,31 @@ def models(
     print("in the box: " + (", ".join(zoo.names()) or "none yet; train one"))
     print("recipes (pellucid train NAME -o RUN):")
     for title in recipes.names():
-        print(f"  {title:24}{recipes.read(title).about}")
+        about = textwrap.wrap(recipes.read(title).about, max(40, _width() - 26))
+        print(f"  {title:24}" + f"\n{'':26}".join(about))
+
+
+def _width() -> int:
+    """Columns of the terminal; without one, lines are not broken."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
 
 
 def _show_model(name: str) -> None:
     from pellucid.learn import recipes
+    from pellucid.restore import zoo
 
     if name in recipes.names():
         told = recipes.read(name)
         print(told.to_toml(), end="")
         return
     from pellucid.learn.checkpoints import load
-    from pellucid.learn.models import summary
+    from pellucid.learn.models import MODELS, create, summary
 
+    if name in MODELS:
+        print(summary(create(name)))
+        return
+    if Path(name).name == name and not Path(name).exists() and name not in zoo.names():
+        raise unknown("model, file or recipe", name, [*zoo.names(), *MODELS, *recipes.names()])
     model = load(name)
     print(summary(model))
     for key in ("data", "licence", "scores"):
@@ -317,28 +351,51 @@ def _save_json(path: Path, told: Any) -> None:
     from pellucid.images.files import atomic
 
     text = told if isinstance(told, str) else json.dumps(told, indent=2)
+    if str(path) == STREAM:
+        print(text)
+        return
     with atomic(path) as file:
         file.write(text.encode() + b"\n")
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
+    code: Any
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
+        sys.stdout.flush()
     except PellucidError as error:
         code = _fail(str(error), 2)
     except TyperException as error:
         code = _fail(error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
+    except BrokenPipeError:  # `pellucid datasets | head -1` has all that it wants
+        code = _closed(0)
+    except SystemExit as stop:
+        # typer ends with 1 in that case, before we hear of it.
+        code = _closed(0) if isinstance(stop.__context__, BrokenPipeError) else stop.code
+    except OSError as error:  # a full or read-only disk, wherever it shows
+        where = f"{error.filename}: " if error.filename else ""
+        code = _closed(_fail(f"{where}{error.strerror or error}", 2))
     sys.exit(code or 0)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"pellucid: {' '.join(message.split())}", file=sys.stderr)
+    _say(" ".join(message.split()))
+    return code
+
+
+def _say(message: str) -> None:
+    print(f"pellucid: {message}", file=sys.stderr)
+
+
+def _closed(code: int) -> int:
+    """Let what is left for standard output go nowhere, or Python complains as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
