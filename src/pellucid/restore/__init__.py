@@ -1,5 +1,6 @@
 """Run networks on pictures of any size: numpy and ONNX Runtime, never torch unless asked.
 
-Read on in the order of the road: `tiles` (any size in bounded memory), `zoo` (the models in the
-box), `runtime` (the one home of ONNX Runtime), `denoise` (one picture), `files` (many).
+Read on in the order of the road: `tiles` (any size in bounded memory), `noise` (how noisy a picture
+is), `floats` (pictures of any range), `zoo` (the models in the box), `runtime` (the one home of
+ONNX Runtime), `denoise` (one picture), `files` (many).
 """
