@@ -242,7 +242,9 @@ def evaluate(
     baselines_limit: Annotated[
         int | None, typer.Option("--baselines-limit", help="Run them on so many pictures.")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="train, validation, test or all.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="Part: train, validation, test or all.")
+    ] = "test",
     limit: Annotated[
         int | None, typer.Option("--limit", help="Judge so many pictures at most.")
     ] = None,
