@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,14 @@ class Command:
     def __call__(self, *given: object) -> Said:
         self.monkeypatch.setattr(sys, "argv", ["pellucid", *map(str, given)])
         self.capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
+        with warnings.catch_warnings():
+            # As without pytest, which shows all of them and elsewhere.
+            warnings.resetwarnings()
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", ResourceWarning)
+            warnings.filterwarnings("ignore", module="lightning")
+            with pytest.raises(SystemExit) as stop:
+                cli.main()
         out, err = self.capsys.readouterr()
         code = stop.value.code
         return Said(code if isinstance(code, int) else 1, out, err)

@@ -95,7 +95,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"model": ["conv"]}, "description is damaged"),
         ({"options": {"depth": 3}}, "unknown option of 'conv' 'depth'"),
         ({"options": {"channels": [10**6, 10**6]}}, "does not belong to its own"),
-        ({"options": {"channels": "wide"}}, "do not fit|one width"),
+        ({"options": {"channels": "wide"}}, "do not fit|one width|takes a list"),
         ({"options": {"channels": [8]}}, "does not belong to its own description"),
     ],
 )

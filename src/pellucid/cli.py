@@ -366,6 +366,8 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt
     except PellucidError as error:
         code = _fail(str(error), 2)
     except TyperException as error:

@@ -193,7 +193,10 @@ def _fit(trainer: pl.Trainer, lesson: Lesson, state: Path | None) -> None:
 def _finished(state: Path, settings: Train) -> list[Row] | None:
     """The history of a run that has nothing left to do; None if it has."""
     try:
-        kept = torch.load(state, map_location="cpu", weights_only=True)["pellucid"]
+        with warnings.catch_warnings():
+            # torch comments on a stranger's pickle, besides refusing it.
+            warnings.simplefilter("ignore")
+            kept = torch.load(state, map_location="cpu", weights_only=True)["pellucid"]
         history: list[Row] = kept["history"]
     except Exception as error:
         raise CheckpointError(

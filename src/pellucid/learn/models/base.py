@@ -7,7 +7,8 @@ the code. Read next: `blocks` for the layers, `conv` for the plainest model.
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar, Literal
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class Restorer(nn.Module):
         bound = signature.bind(model, *args, **options)
         bound.apply_defaults()
         chosen = {name: value for name, value in bound.arguments.items() if name != "self"}
+        _check_types(cls, chosen)
         object.__setattr__(model, "options", chosen)
         object.__setattr__(model, "metadata", {})
         return model
@@ -162,3 +164,46 @@ class Autoencoder(Restorer):
     def decode(self, code: Tensor) -> Tensor:
         """Images from codes, as large as the padded input was."""
         raise NotImplementedError
+
+
+def _check_types(cls: type[Restorer], options: dict[str, Any]) -> None:
+    """Refuse values of another type than annotated: recipes and checkpoints may hold anything."""
+    try:
+        hints = get_type_hints(cls.__init__)
+    except NameError:  # a class of the user's, annotated with names of a function
+        return
+    for name, value in options.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise OptionError(
+                f"option {name} of '{cls.kind}' is {value!r}; it takes {_told(hints[name])}"
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in inside)
+    if origin is Literal:  # which word is checked where it is used, and the nearest offered
+        return isinstance(value, type(inside[0]))
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            return False
+        kinds = inside[:1] * len(value) if inside[-1] is Ellipsis else inside
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint in (int, float):
+        allowed = int if hint is int else (int, float)
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)
+
+
+def _told(hint: Any) -> str:
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_told(each) for each in inside))
+    if origin is tuple:
+        count = "" if inside[-1] is Ellipsis else f" of {len(inside)}"
+        return f"a list{count}, each {_told(inside[0])}"
+    if origin is Literal:
+        return " or ".join(repr(each) for each in inside)
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names.get(hint, "none" if hint is type(None) else str(hint))
