@@ -154,7 +154,9 @@ class Lesson(pl.LightningModule):
         for group in self.optimizers().optimizer.param_groups:  # type: ignore[union-attr]
             group["lr"] = learning_rate(settings, progress)
         batch = self._order[step * settings.batch : (step + 1) * settings.batch]
+        # Where the last batch has fewer pictures than there are processes, the rest take its first.
         mine = batch[self.global_rank :: self.trainer.world_size]
+        mine = mine if len(mine) else batch[:1]
         damaged, clean = self._pair(
             "train", mine, (settings.seed, 2, epoch, step, self.global_rank), settings.crop
         )

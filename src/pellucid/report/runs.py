@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from pellucid.report.plots import curves
 
 CURVES_EVERY_SECONDS = 10.0
 HISTORY = "history.csv"
+RECIPE = "recipe.toml"
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
 """Where launchers say which process of a run this is."""
 
@@ -107,7 +109,7 @@ def fit(
     )
     if not isinstance(data, Dataset):
         data = datasets.load(data, channels=model.image_channels)
-    return _train(model, data, recipe, _new_folder(out), device=device, progress=progress)
+    return _train(model, data, recipe, _new_folder(out, recipe), device=device, progress=progress)
 
 
 def run(
@@ -134,8 +136,8 @@ def run(
         progress: Show a bar on standard error.
         tensorboard: Also write TensorBoard's events.
     """
-    begun = resume and (Path(out) / "recipe.toml").exists()
-    folder = _taken_up(Path(out), recipe) if begun else _new_folder(out)
+    begun = resume and _holds_run(Path(out))
+    folder = _taken_up(Path(out), recipe) if begun else _new_folder(out, recipe)
     wanted = recipe.data
     data = datasets.load(
         wanted.name, channels=wanted.channels, size=wanted.size, limit=wanted.limit
@@ -171,7 +173,6 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
     }
     diary = None
     if folder and first_process():
-        _write(folder / "recipe.toml", recipe.to_toml())
         diary = _Diary(folder, recipe)
     started = time.perf_counter()
     result = training.train(
@@ -208,10 +209,13 @@ class _Diary:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
         self.drawn = 0.0
-        (folder / "epochs").mkdir(exist_ok=True)
 
     def __call__(self, epoch: training.Epoch) -> None:
         row = epoch.history[-1]
+        # Not before: a run that is refused leaves an empty folder, to be tried again.
+        (self.folder / "epochs").mkdir(exist_ok=True)
+        if not (self.folder / RECIPE).exists():
+            _write(self.folder / RECIPE, self.recipe.to_toml())
         _write(self.folder / HISTORY, _table(epoch.history))
         parts = (epoch.clean, epoch.damaged, epoch.restored)
         panel(
@@ -262,6 +266,7 @@ def _report(
         "precision": result.precision,
         "parameters": sum(p.numel() for p in result.model.parameters()),
     }
+    told = _finite(told)
     _write(folder / "report.json", json.dumps(told, indent=2) + "\n")
     test.panel(folder / "test.png")
     checkpoints.save(
@@ -278,16 +283,23 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
-def _new_folder(out: str | Path | None) -> Path | None:
+def _holds_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (training.STATE, HISTORY, training.WEIGHTS))
+
+
+def _new_folder(out: str | Path | None, recipe: Recipe) -> Path | None:
     if out is None:
         return None
     folder = Path(out)
     if folder.is_file():
         raise OptionError(f"{folder} is a file; a run needs a folder of its own")
-    if first_process() and any((folder / name).exists() for name in (training.STATE, HISTORY)):
+    if first_process() and _holds_run(folder):
         raise OptionError(
             f"{folder} holds a run already; go on with it (--resume) or give another folder"
         )
+    kept = folder / RECIPE
+    if first_process() and kept.exists() and recipes.read(kept) != recipe:
+        raise OptionError(f"{kept} is another recipe and would be replaced; give -o another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -297,8 +309,8 @@ def _new_folder(out: str | Path | None) -> Path | None:
 
 def _taken_up(folder: Path, recipe: Recipe) -> Path:
     """The folder of a run to resume, after a look whether it is the same run."""
-    kept = folder / "recipe.toml"
-    before = recipes.read(kept)
+    kept = folder / RECIPE
+    before = recipes.read(kept) if kept.exists() else recipe
     for section in ("model", "data", "damage", "train"):
         if getattr(before, section) != getattr(recipe, section):
             raise OptionError(
@@ -308,8 +320,15 @@ def _taken_up(folder: Path, recipe: Recipe) -> Path:
     if not first_process():
         return folder
     for draft in [*folder.glob(".*.part"), *folder.glob("epochs/.*.part")]:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     return folder
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what JSON has no number for, as after a run that diverged."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pictures(batch: Tensor) -> list[np.ndarray]:
