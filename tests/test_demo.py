@@ -68,7 +68,7 @@ def test_all_is_left_that_was_promised(shown: tuple[Path, str]) -> None:
     assert not [name for name in there if name.endswith(".part")]
     assert samples(folder / "photo/restored.png").shape == (427, 640, 3)
     scores = json.loads((folder / "photo/scores.json").read_text())
-    assert scores["damaged"]["psnr"] == pytest.approx(20.2, abs=0.5)
+    assert 20 < scores["damaged"]["psnr"] < 21.5  # gaussian:25/255, clipped
 
 
 def test_it_says_where_to_look_and_how_much_better_it_got(shown: tuple[Path, str]) -> None:

@@ -129,6 +129,8 @@ def test_the_checkpoint_remembers_where_it_came_from(unbroken: Run) -> None:
     assert "CC BY" in model.metadata["licence"]
     assert recipes.build(model.metadata["recipe"]) == recipe()
     assert set(model.metadata["scores"]) == {"validation", "test"}
+    trained, loaded = (json.dumps(m.metadata, sort_keys=True) for m in (unbroken.model, model))
+    assert trained == loaded
 
 
 def test_seconds_of_digits_beat_the_damaged_input(tmp_path: Path, command: Command) -> None:

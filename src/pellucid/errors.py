@@ -50,7 +50,7 @@ def unknown(kind: str, given: object, available: Iterable[str]) -> OptionError:
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """The optional dependency `module`, or a `MissingExtraError` that names the extra to install."""
+    """The optional dependency `module`, or a `MissingExtraError` that names its extra."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -34,7 +34,7 @@ def halves_pay(on: torch.device) -> bool:
     On a CPU without such instructions bfloat16 is emulated and several times slower.
     """
     if on.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if on.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

@@ -237,7 +237,8 @@ class _Keeper(pl.Callback):
         row = lesson.history[-1]
         loss = row["val_loss"]
         if trainer.logger:
-            trainer.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, row["epoch"])
+            scores = {k: v for k, v in row.items() if k != "epoch"}
+            trainer.logger.log_metrics(scores, int(row["epoch"]))
         improved = loss < lesson.best or len(lesson.history) == 1
         if improved:
             lesson.best = loss

@@ -186,6 +186,8 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
         metadata=origin,
         **how,
     )
+    # As a loaded model has it: what it was trained on is asked for when it is judged.
+    result.model.metadata = checkpoints.describe(result.model, **origin)
     said = advice(result.history)
     if folder is None:
         return Run(result.model, result.history, said, None, None)
@@ -199,7 +201,7 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
         seed=recipe.train.seed,
         device=how.get("device", "auto"),
     )
-    _report(folder, recipe, data, result, test, said, time.perf_counter() - started, origin)
+    _report(folder, recipe, data, result, test, said, time.perf_counter() - started)
     return Run(result.model, result.history, said, folder, test)
 
 
@@ -238,7 +240,6 @@ def _report(
     test: Report,
     said: str,
     seconds: float,
-    origin: dict[str, Any],
 ) -> None:
     """Write ``report.json``, the test panel, and the scores into the checkpoint."""
     scores = json.loads(test.to_json())
@@ -269,12 +270,8 @@ def _report(
     told = _finite(told)
     _write(folder / "report.json", json.dumps(told, indent=2) + "\n")
     test.panel(folder / "test.png")
-    checkpoints.save(
-        result.model,
-        folder / training.WEIGHTS,
-        scores={"validation": told["validation"], "test": told["test"]},
-        **origin,
-    )
+    result.model.metadata["scores"] = {"validation": told["validation"], "test": told["test"]}
+    checkpoints.save(result.model, folder / training.WEIGHTS)
     curves(result.history, folder / "curves.png")
 
 
