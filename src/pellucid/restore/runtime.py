@@ -244,10 +244,10 @@ def open_model(
 
 
 def available_threads() -> int:
-    """How many processor threads this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processor threads this process may use; ``$OMP_NUM_THREADS`` lowers them."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(there or 1, int(wanted) if wanted.isdecimal() else there or 1))
 
 
 def _providers(available: Sequence[str], device: str) -> tuple[list[str], str]:
