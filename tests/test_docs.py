@@ -1,0 +1,251 @@
+"""README, tutorial and CONTRIBUTING do what they say: their blocks run, as they are written."""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import importlib.util
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pellucid
+from pellucid import images
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES += [path for path in sorted(DOCS.glob("*.md")) if path.name != "benchmarks.md"]
+
+
+def script(name: str) -> ModuleType:
+    """A file of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+blocks = script("blocks")
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the training of the recipes that take minutes; their commands run as written."""
+    from pellucid.learn import recipes
+
+    whole = recipes.read
+    cuts = {"photo-minute": ["train.epochs=1", "train.steps=2"]}
+    cuts |= {"r1-mnist-gaussian": ["train.epochs=1"]}
+
+    def read(source: str | Path, changes: list[str] | None = None) -> recipes.Recipe:
+        return whole(source, [*cuts.get(str(source), []), *(changes or [])])
+
+    monkeypatch.setattr(recipes, "read", read)
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few pictures in the files that MNIST is published in, where `find` looks."""
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 8)):
+        pictures = chance.integers(0, 256, (count, 28, 28), np.uint8)
+        parts = {"images-idx3": pictures, "labels-idx1": np.arange(count, dtype=np.uint8) % 10}
+        for kind, array in parts.items():
+            head = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)
+            with gzip.open(folder / f"{part}-{kind}-ubyte.gz", "wb") as file:
+                file.write(head + array.tobytes())
+    monkeypatch.setenv("PELLUCID_DATA", str(tmp_path / "data"))
+
+
+def test_the_readme_does_what_it_says(
+    tmp_path: Path, short: None, scene: np.ndarray, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("noisy.png", "photos/one.jpg", "photos/two.png"):
+        images.write(tmp_path / name, scene)
+    blocks.run(ROOT / "README.md", tmp_path)
+    for name in ("restored.png", "clean.png", "clean-again.png", "cleaned/one.jpg"):
+        assert images.read(tmp_path / name).samples.shape == scene.shape, name
+
+
+def test_the_tutorial_does_what_it_says(
+    tmp_path: Path, short: None, small_mnist: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blocks.run(DOCS / "tutorial.md", tmp_path)
+    left = {path.name for path in (tmp_path / "runs" / "first").iterdir()}
+    table = re.findall(r"^\| (`.+?) \|", DOCS.joinpath("tutorial.md").read_text(), re.M)
+    told = {name for cell in table for name in re.findall(r"`([\w./]+\.\w+)`", cell)}
+    assert {name for name in told if "/" not in name} <= left
+    assert len(list((tmp_path / "restored").glob("*.png"))) == 180
+
+
+def test_the_pictures_of_the_tutorial_are_what_it_leaves() -> None:
+    pictures = script("make_pictures")
+    shown = set(re.findall(r"\(images/([\w-]+\.png)\)", (DOCS / "tutorial.md").read_text()))
+    assert shown == set(pictures.FROM_THE_TUTORIAL)
+
+
+PLACES = re.compile(r"# (?:new file (?P<new>\S+)|in (?P<file>\S+), (?P<where>.+))\n")
+
+
+def _add(root: Path, text: str) -> Path:
+    """Do to the sources under `root` what a block of CONTRIBUTING says; the changed file."""
+    match = PLACES.match(text)
+    assert match is not None, f"a block must begin with its place: {text[:80]}"
+    body = text[match.end() :]
+    if match["new"]:
+        path = root / match["new"]
+        assert not path.exists()
+        path.write_text(body, "utf-8")
+        return path
+    path, where = root / match["file"], match["where"]
+    source = path.read_text("utf-8")
+    if where == "with the imports":
+        last = list(re.finditer(r"^from pellucid.*\n", source, re.M))[-1].start()
+        source = source[:last] + body + source[last:]
+    else:
+        how, name = where.split()
+        tree = ast.parse(source)
+        (table,) = (
+            node
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+        )
+        lines = source.splitlines(keepends=True)
+        assert table.end_lineno is not None
+        line = table.end_lineno - 1 if how == "in" else table.lineno - 1
+        lines.insert(line, body if how == "in" else f"{body}\n\n")
+        source = "".join(lines)
+    path.write_text(source, "utf-8")
+    return path
+
+
+def test_the_recipes_of_contributing_work_as_they_are_written(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    found = [b for b in blocks.blocks(ROOT / "CONTRIBUTING.md") if b.kind == "python"]
+    changed = {_add(tmp_path, block.text) for block in found}
+    assert len(found) == 7
+    # The new code keeps the rules of the house: style, and examples that run.
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--ignore", "I001"]
+    subprocess.run([*ruff, *changed], cwd=tmp_path, check=True)
+    told = f"""
+import doctest, sys
+sys.path.insert(0, {str(DOCS)!r})
+from pathlib import Path
+import blocks, pellucid
+from pellucid.learn import degrade
+assert pellucid.__file__.startswith({str(tmp_path)!r})
+found = doctest.DocTestFinder().find(degrade.stripes, globs=vars(degrade))
+assert doctest.DocTestRunner().run(found[0]) == (0, 1)
+page = Path({str(ROOT / "CONTRIBUTING.md")!r})
+blocks.run(page, Path({str(tmp_path)!r}), kinds=("sh", "toml"))
+"""
+    path = os.pathsep.join([str(tmp_path / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "pairs-blind" / "damaged" / "000.png").is_file()
+    assert (tmp_path / "runs" / "gratings" / "model.safetensors").is_file()
+
+
+def test_the_api_page_is_up_to_date() -> None:
+    made = script("make_api").page()
+    assert (DOCS / "api.md").read_text("utf-8") == made, "run: python docs/make_api.py"
+
+
+def _all_pages() -> str:
+    return "\n".join(page.read_text("utf-8") for page in PAGES if page.name != "api.md")
+
+
+def test_every_command_is_mentioned() -> None:
+    from typer.main import get_command
+
+    from pellucid.cli import app
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names: Any = get_command(app)
+    missing = [name for name in names.commands if f"pellucid {name}" not in readme]
+    assert not missing
+
+
+def test_every_recipe_model_degradation_and_data_set_is_mentioned() -> None:
+    from pellucid.learn import recipes
+    from pellucid.learn.datasets import DATASETS
+    from pellucid.learn.degrade import DEGRADATIONS
+    from pellucid.learn.models import MODELS
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    names = [*recipes.names(), *MODELS, *DEGRADATIONS, *DATASETS]
+    assert not [name for name in names if f"`{name}`" not in readme]
+
+
+def test_every_public_name_is_mentioned() -> None:
+    names = [name for name in pellucid.__all__ if not name.startswith("_")]
+    assert not [name for name in names if name not in _all_pages()]
+
+
+def test_blocks_that_are_not_run_say_why() -> None:
+    for page in PAGES:
+        for block in blocks.blocks(page):
+            if block.kind == "sh" and not block.why:
+                assert {words[0] for words in blocks.commands(block.text)} == {"pellucid"}
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    named = re.findall(r"`make ([\w-]+)`|^make ([\w-]+)", _all_pages(), re.M)
+    assert {a or b for a, b in named} <= set(targets)
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.M)
+    named = {
+        name
+        for found in re.findall(r"(?:pellucid|\.)\[([\w,]+)\]", _all_pages())
+        for name in found.split(",")
+    }
+    assert named
+    assert named <= set(extras)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of the headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        place = page.parent / name if name else page
+        # The benchmarks are written when all the rest is done.
+        assert place.exists() or place.name == "benchmarks.md", f"{page.name}: {target}"
+        assert not anchor or anchor in _anchors(place), f"{page.name}: {target}"
