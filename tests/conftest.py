@@ -35,7 +35,7 @@ def real() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture()
+@pytest.fixture
 def scene() -> np.ndarray:
     """A colour picture with edges, a ramp and texture, (48, 64, 3) uint8."""
     y, x = np.mgrid[0:48, 0:64].astype(np.float64)

@@ -283,13 +283,15 @@ class _Bar(pl.Callback):
         from tqdm import tqdm
 
         done, total = len(lesson.history), lesson.settings.epochs
+        # A log file is not filled with bars.
+        self.interval = 0.2 if sys.stderr.isatty() else 30.0
         self.bar = tqdm(
             total=total * lesson.steps,
             initial=done * lesson.steps,
             unit="batch",
             file=sys.stderr,
             dynamic_ncols=True,
-            mininterval=0.2,
+            mininterval=self.interval,
             disable=not trainer.is_global_zero,
             desc=f"epoch {done + 1}/{total}",
         )
@@ -298,7 +300,7 @@ class _Bar(pl.Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         self.seen += 1
         now = time.perf_counter()
-        if now - self.shown > 0.2:
+        if now - self.shown > self.interval:
             self.bar.update(self.seen)
             self.seen, self.shown = 0, now
 
