@@ -17,7 +17,7 @@ from pellucid.learn.models import MODELS, create
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
 def test_save_and_load_agree_exactly(kind: str, tmp_path: Path) -> None:
-    model = create(kind, channels=(4, 6)).eval()
+    model = create(kind).eval()
     again = load(save(model, tmp_path / "m.safetensors", data="digits", scores={"psnr": 20.5}))
     image = torch.rand(1, 1, 16, 16)
     assert torch.equal(again(image), model(image))

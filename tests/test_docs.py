@@ -102,6 +102,7 @@ def test_the_pictures_of_the_tutorial_are_what_it_leaves() -> None:
     assert shown == set(pictures.FROM_THE_TUTORIAL)
 
 
+TABLES = ("models", "checkpoints", "degrade", "datasets")
 PLACES = re.compile(r"# (?:new file (?P<new>\S+)|in (?P<file>\S+), (?P<where>.+))\n")
 
 
@@ -157,6 +158,9 @@ found = doctest.DocTestFinder().find(degrade.stripes, globs=vars(degrade))
 assert doctest.DocTestRunner().run(found[0]) == (0, 1)
 page = Path({str(ROOT / "CONTRIBUTING.md")!r})
 blocks.run(page, Path({str(tmp_path)!r}), kinds=("sh", "toml"))
+import pytest
+tests = [f"{ROOT}/tests/test_{{name}}.py" for name in {TABLES!r}]
+sys.exit(pytest.main([*tests, "-p", "no:cacheprovider", "-k", "dilated or stripes or gratings"]))
 """
     path = os.pathsep.join([str(tmp_path / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -167,6 +171,9 @@ blocks.run(page, Path({str(tmp_path)!r}), kinds=("sh", "toml"))
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    # The tests that read the tables took up what is new.
+    assert (passed := re.search(r"(\d+) passed", done.stdout)), done.stdout
+    assert int(passed[1]) >= 9
     assert (tmp_path / "pairs-blind" / "damaged" / "000.png").is_file()
     assert (tmp_path / "runs" / "gratings" / "model.safetensors").is_file()
 
@@ -200,6 +207,24 @@ def test_every_recipe_model_degradation_and_data_set_is_mentioned() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     names = [*recipes.names(), *MODELS, *DEGRADATIONS, *DATASETS]
     assert not [name for name in names if f"`{name}`" not in readme]
+
+
+def test_the_tutorial_tells_the_recipes_of_r1_as_they_are() -> None:
+    from pellucid.learn import recipes
+
+    words = {"max": "max-pooling", "transpose": "transposed convolution"}
+    rows = re.findall(r"^\| `(r1-.+?)` \| (.+) \|$", (DOCS / "tutorial.md").read_text(), re.M)
+    assert {name for name, _ in rows} == {n for n in recipes.names() if n.startswith("r1-")}
+    for name, rest in rows:
+        data, damage, down, up, loss = rest.split(" | ")
+        recipe = recipes.read(name)
+        kind, _, strength = recipe.damage.spec.partition(":")
+        share = kind == "salt_pepper"
+        told = f"salt and pepper {float(strength):.0%}" if share else f"Gaussian {strength}"
+        assert damage.replace(" %", "%") == told
+        assert data.lower().replace("-", "") == recipe.data.name.replace("_", "")
+        assert [down, up] == [words.get(recipe.model[k], recipe.model[k]) for k in ("down", "up")]
+        assert loss.lower() == recipe.model["loss"]
 
 
 def test_every_public_name_is_mentioned() -> None:
