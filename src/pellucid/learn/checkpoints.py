@@ -89,6 +89,11 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     source = Path(path)
     if not source.exists():
         raise CheckpointError(f"there is no model file {source}")
+    if source.suffix.lower() == ".onnx":
+        raise CheckpointError(
+            f"{source} is an exported model, which only restores; give the checkpoint "
+            "(.safetensors) or the run folder that it was made from"
+        )
     if source.is_dir():
         raise CheckpointError(
             f"{source} is a folder; give the model file in it (model.safetensors)"

@@ -105,6 +105,12 @@ class Pictures:
         """The shortest side of any picture."""
         return int(self.sizes.min())
 
+    @property
+    def mean(self) -> float:
+        """The mean of a million clean pixels, evenly spread, on the [0, 1] scale."""
+        every = max(1, self.pixels.numel() // 2**20)
+        return float(_unit(self.pixels[::every]).mean())
+
     def to(self, device: torch.device | str) -> Pictures:
         """The same pictures with their pixels on `device`; the bookkeeping stays on the CPU."""
         return replace(

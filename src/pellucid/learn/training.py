@@ -121,6 +121,9 @@ def train(
         machine.keep_memory()
     if settings.loss:
         model.use_loss(settings.loss)
+    if not model.metadata:
+        model.start_at(data.train.mean)
+    model.train()
     half = settings.precision == "bfloat16" or (
         settings.precision == "auto" and machine.halves_pay(on)
     )

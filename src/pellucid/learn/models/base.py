@@ -98,6 +98,9 @@ class Restorer(nn.Module):
         self.criterion = loss  # type: ignore[assignment]
         self.options["loss"] = loss
 
+    def start_at(self, mean: float) -> None:
+        """Let an untrained model begin by giving `mean` everywhere; the default does nothing."""
+
     def restore(self, x: Tensor) -> Tensor:
         """The restored image before the output's activation; sizes are multiples already."""
         raise NotImplementedError
