@@ -281,6 +281,8 @@ def test_a_model_is_trained_resumed_shown_exported_and_used(
     assert "1 x 64 x 64" in command.done("models", run)
     told = command.done("export", run, "-o", onnx)
     assert float(re.search(r"at most (\S+)", told)[1]) < 1e-4
+    assert 'conv {"activation"' in command.done("models", onnx)
+    command.refused("export", onnx, "-o", tmp_path / "again.onnx", says="is an exported model")
     for model, out in ((run, "torch.png"), (onnx, "onnx.png")):
         command.done("denoise", scans / "1.png", "-o", tmp_path / out, "--model", model)
     one, other = (samples(tmp_path / name).astype(int) for name in ("torch.png", "onnx.png"))

@@ -47,7 +47,7 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change the recipe: section.key=value.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Decides all that is drawn by chance.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides all that is drawn by chance.")]
 DataName = Annotated[
     str, typer.Option("--data", help="A data set, a folder, NOISY:CLEAN folders, or an .npz.")
 ]
@@ -330,11 +330,19 @@ def _show_model(name: str) -> None:
         return
     if Path(name).name == name and not Path(name).exists() and name not in zoo.names():
         raise unknown("model, file or recipe", name, [*zoo.names(), *MODELS, *recipes.names()])
-    model = load(name)
-    print(summary(model))
+    path = zoo.resolve(name)
+    if path.suffix == ".onnx":
+        card = zoo.card(path)
+        print(
+            f"{path}, {card.get('model', 'from elsewhere')} {json.dumps(card.get('options', {}))}"
+        )
+    else:
+        model = load(path)
+        card = model.metadata
+        print(summary(model))
     for key in ("data", "licence", "scores"):
-        if model.metadata.get(key):
-            print(f"{key}: {json.dumps(model.metadata[key])}")
+        if card.get(key):
+            print(f"{key}: {json.dumps(card[key])}")
 
 
 @app.command()
@@ -364,6 +372,8 @@ def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     code: Any
     try:
+        if "" in sys.argv:
+            raise OptionError("an argument is empty; was a variable of the shell not set?")
         code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer's word for Ctrl-C
@@ -382,6 +392,10 @@ def main() -> None:
     except OSError as error:  # a full or read-only disk, wherever it shows
         where = f"{error.filename}: " if error.filename else ""
         code = _closed(_fail(f"{where}{error.strerror or error}", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        code = _fail("not enough memory; take smaller pictures, crops, batches or models", 2)
     sys.exit(code or 0)
 
 
