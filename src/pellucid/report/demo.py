@@ -61,7 +61,8 @@ def demo(out: str | Path) -> str:
 
 def _digits(done: Run, folder: Path) -> Section:
     assert done.test is not None
-    frames = sorted((folder / "digits" / "epochs").glob("*.png"))
+    here = folder.absolute() / "digits"  # the page takes relative paths from its own place
+    frames = sorted((here / "epochs").glob("*.png"))
     report = evaluate(done.model, "digits", baselines=_baselines(), device="cpu")
     made = summary(done.model, 8)
     return Section(
@@ -71,12 +72,12 @@ def _digits(done: Run, folder: Path) -> Section:
         f"judged on 180 digits that it has not learnt from. {done.advice}",
         figures=(
             Figure(tuple(frames), "The same digits after every epoch; move the slider."),
-            Figure((folder / "digits" / "curves.png",), "Training against validation."),
-            Figure((folder / "digits" / "test.png",), "Best, median and worst of the test."),
+            Figure((here / "curves.png",), "Training against validation."),
+            Figure((here / "test.png",), "Best, median and worst of the test."),
         ),
         tables=(_table(report),),
         command=f"pellucid train digits -o {folder / 'digits'}",
-        files=(folder / "digits" / "report.json", folder / "digits" / HISTORY),
+        files=(here / "report.json", here / HISTORY),
     )
 
 
@@ -109,17 +110,18 @@ def _photograph(folder: Path) -> Section:
     panel([shown], place / "panel.png", columns=names, most=427)
     panel([[_detail(each) for each in shown]], place / "detail.png", columns=names, least=400)
     high, wide = clean.shape[-2:]
+    here = place.absolute()
     return Section(
         "A photograph, restored at full size",
         f"{told} took {seconds:.2f} s for {wide}x{high} pixels with noise of 25/255: "
         f"{report.damaged['psnr']:.2f} dB before, {report.restored['psnr']:.2f} dB after.",
         figures=(
-            Figure((place / "panel.png",), "The photograph is in no training set."),
-            Figure((place / "detail.png",), "A part of it."),
+            Figure((here / "panel.png",), "The photograph is in no training set."),
+            Figure((here / "detail.png",), "A part of it."),
         ),
         tables=(_table(report),),
         command=command,
-        files=tuple(place / f"{name}.png" for name in names),
+        files=tuple(here / f"{name}.png" for name in names),
     )
 
 
