@@ -18,7 +18,7 @@ from pellucid.errors import CheckpointError, DataError, OptionError
 from pellucid.learn.checkpoints import load
 from pellucid.learn.damage import parse
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import learning_rate
+from pellucid.learn.lesson import Lesson, learning_rate
 from pellucid.learn.models import Restorer, create
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import Train
@@ -348,3 +348,19 @@ def test_training_on_begins_where_it_ended() -> None:
     train(model, data(), parse("none"), Train(epochs=1, learning_rate=1e-12), device="cpu")
     for one, other in zip(before, model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_clipped_gradient_is_no_longer_than_its_limit(precision: str) -> None:
+    seen: list[float] = []
+
+    class Watched(Lesson):
+        def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+            super().on_before_optimizer_step(optimizer)
+            grads = [p.grad.square().sum() for p in self.model.parameters() if p.grad is not None]
+            seen.append(float(torch.stack(grads).sum().sqrt()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pellucid.learn.training.Lesson", Watched)
+        taught(clip_gradient=1e-3, precision=precision)
+    assert max(seen) <= 1e-3 * 1.001

@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pellucid.errors import DataError
 from pellucid.learn import machine, metrics
@@ -163,6 +163,11 @@ class Lesson(pl.LightningModule):
         loss: Tensor = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
         self._loss += loss.detach()
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Limit the gradient here, since Lightning refuses to for fused optimizers."""
+        if self.settings.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let the average follow the weights."""

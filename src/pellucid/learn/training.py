@@ -136,7 +136,6 @@ def train(
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if half else "32-true",
         max_epochs=settings.epochs,
-        gradient_clip_val=settings.clip_gradient,
         callbacks=[keeper, *([_Bar()] if progress else [])],
         logger=_tensorboard(folder) if tensorboard else False,
         enable_checkpointing=False,
