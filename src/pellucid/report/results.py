@@ -20,6 +20,9 @@ Scores = Mapping[str, float]
 COLUMNS = {"psnr": ("PSNR dB", ".2f"), "ssim": ("SSIM", ".4f"), "rmse": ("RMSE", ".4f")}
 COLUMNS |= {"mae": ("MAE", ".4f")}
 
+UNDAMAGED = "none"
+"""The damage of plain reconstruction, where the damaged picture is the clean one."""
+
 SMALL = 64
 """Pictures up to this side are shown three of a kind, above one another."""
 
@@ -143,7 +146,8 @@ class Report:
         """The scores for a terminal, a line for each method."""
         head = f"{self.model} on {self.data} ({self.split}): {self._pictures}, damage {self._done}"
         lines = [_line("", {key: title for key, (title, _) in COLUMNS.items()}, "")]
-        lines += [_line("damaged", _told(self.damaged), "")]
+        if self.damage != UNDAMAGED:
+            lines += [_line("damaged", _told(self.damaged), "")]
         lines += [_line("restored", _told(self.restored), "")]
         for baseline in self.baselines.values():
             if baseline.restored is not None and baseline.n < self.n:
@@ -160,10 +164,9 @@ class Report:
         Small pictures come three of a kind.
         """
         names = ("clean", "damaged", "restored")
-        title = (
-            f"{self.model} on {self.data}: {_decibels(self.restored['psnr'])}, "
-            f"damaged {_decibels(self.damaged['psnr'])}"
-        )
+        title = f"{self.model} on {self.data}: {_decibels(self.restored['psnr'])}"
+        if self.damage != UNDAMAGED:
+            title += f", damaged {_decibels(self.damaged['psnr'])}"
         of = f"Best, median and worst by PSNR of {self._pictures}" if self.n > 2 else self._pictures
         note = f"{of}; damage {self._done}."
         triples = [[example.clean, example.damaged, example.restored] for example in self.examples]
