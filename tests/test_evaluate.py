@@ -196,7 +196,7 @@ def test_large_pictures_go_through_in_windows_without_a_seam(monkeypatch):
     torch.manual_seed(0)
     model = create("conv", channels=(4, 4), image_channels=1)
     whole = evaluate(model, data, "gaussian:0.1")
-    monkeypatch.setattr(tiles, "SIDE", 64)
+    monkeypatch.setattr(tiles, "SIDES", (64, 64))
     windows = evaluate(model, data, "gaussian:0.1")
     assert windows.restored == pytest.approx(whole.restored, abs=1e-4)
 

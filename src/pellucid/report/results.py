@@ -163,14 +163,18 @@ class Report:
 
         Small pictures come three of a kind.
         """
-        names = ("clean", "damaged", "restored")
         title = f"{self.model} on {self.data}: {_decibels(self.restored['psnr'])}"
         if self.damage != UNDAMAGED:
             title += f", damaged {_decibels(self.damaged['psnr'])}"
         of = f"Best, median and worst by PSNR of {self._pictures}" if self.n > 2 else self._pictures
         note = f"{of}; damage {self._done}."
+        names = ["clean", "damaged", "restored"]
         triples = [[example.clean, example.damaged, example.restored] for example in self.examples]
         captions = [[e.name, _decibels(e.before), _decibels(e.after)] for e in self.examples]
+        if self.damage == UNDAMAGED:
+            del names[1]
+            triples = [[clean, restored] for clean, _, restored in triples]
+            captions = [[name, after] for name, _, after in captions]
         labels = [example.label for example in self.examples]
         if all(max(example.clean.shape[:2]) <= SMALL for example in self.examples):
             return panel(
