@@ -328,3 +328,11 @@ def test_tensorboard_gets_every_column(tmp_path: Path, command: Command) -> None
     assert said.code == 0
     (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
     assert scalars(events) >= {"train_loss", "val_loss", "val_psnr", "val_ssim"}
+
+
+def test_a_model_that_makes_pictures_worse_is_told_so(tmp_path: Path) -> None:
+    # Steps that change nothing leave a model that gives the mean of the data everywhere.
+    changes = ["train.epochs=1", "train.learning_rate=1e-12", "data.limit=64"]
+    done = run(recipes.read("digits", changes), tmp_path / "run", device="cpu")
+    assert done.advice.startswith("The model makes pictures worse than they came")
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["advice"] == done.advice

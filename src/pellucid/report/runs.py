@@ -33,6 +33,7 @@ from pellucid.report.advice import advice
 from pellucid.report.evaluate import Report, evaluate
 from pellucid.report.panel import panel
 from pellucid.report.plots import curves
+from pellucid.report.results import UNDAMAGED
 
 CURVES_EVERY_SECONDS = 10.0
 HISTORY = "history.csv"
@@ -201,6 +202,7 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
         seed=recipe.train.seed,
         device=how.get("device", "auto"),
     )
+    said = _warning(test) or said
     _report(folder, recipe, data, result, test, said, time.perf_counter() - started)
     return Run(result.model, result.history, said, folder, test)
 
@@ -273,6 +275,18 @@ def _report(
     result.model.metadata["scores"] = {"validation": told["validation"], "test": told["test"]}
     checkpoints.save(result.model, folder / training.WEIGHTS)
     curves(result.history, folder / "curves.png")
+
+
+def _warning(test: Report) -> str | None:
+    """What to say of a model that makes pictures worse than they came, as a collapsed one does."""
+    before, after = test.damaged["psnr"], test.restored["psnr"]
+    if test.damage == UNDAMAGED or after >= before:
+        return None
+    return (
+        f"The model makes pictures worse than they came: {after:.2f} dB from {before:.2f} dB. "
+        "If its pictures are flat, training has collapsed: lower train.learning_rate, or set "
+        "train.warmup=0.05 and train.clip_gradient=0.1."
+    )
 
 
 def first_process() -> bool:
