@@ -300,3 +300,41 @@ def test_a_cold_denoise_of_a_512_square_takes_less_than_a_second_and_a_half(
         )
         taken.append(time.perf_counter() - began)
     assert min(taken) < 1.5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "demo -o demo",
+        "train digits -o run",
+        "damage x.png -o pairs --with gaussian:0.1",
+        "evaluate run --data digits",
+        "export run -o m.onnx",
+        "datasets",
+    ],
+)
+def test_without_the_training_extra_a_command_names_it(words: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['pellucid', *{words.split()!r}]; "
+        "from pellucid.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pellucid: this needs torch, which is not installed; run: pip install 'pellucid[train]'\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_training_extra_python_names_it_too() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import pellucid\n"
+        "try: pellucid.create('conv')\n"
+        "except pellucid.errors.MissingExtraError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "pip install 'pellucid[train]'" in done.stdout

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pellucid.errors import making
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ __all__ = ["__version__", "create", "denoise", "evaluate", "fit", "load", "read"
 def __getattr__(name: str) -> object:
     """Open a public name at its first use (PEP 562)."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        with making():
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
 
 

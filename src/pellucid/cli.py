@@ -19,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pellucid import __version__
-from pellucid.errors import OptionError, PellucidError, unknown
+from pellucid.errors import OptionError, PellucidError, making, unknown
 
 app = typer.Typer(
     name="pellucid",
@@ -374,7 +374,8 @@ def main() -> None:
     try:
         if "" in sys.argv:
             raise OptionError("an argument is empty; was a variable of the shell not set?")
-        code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
+        with making():
+            code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer's word for Ctrl-C
             raise KeyboardInterrupt

@@ -6,7 +6,8 @@ is raised is our own mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
@@ -49,12 +50,31 @@ def unknown(kind: str, given: object, available: Iterable[str]) -> OptionError:
     return OptionError(f"unknown {kind} '{given}'; {hint}Available: {', '.join(names)}")
 
 
+MAKING = ("torch", "lightning", "safetensors", "sklearn", "skimage", "matplotlib", "tqdm")
+"""What the extra `train` brings, without which the half that makes networks cannot be opened."""
+
+
 def optional(module: str, extra: str) -> ModuleType:
     """The optional dependency `module`, or a `MissingExtraError` that names its extra."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingExtraError(
-            f"this needs {module.partition('.')[0]}, which is not installed; "
-            f"run: pip install 'pellucid[{extra}]'"
-        ) from error
+        raise _missing(module.partition(".")[0], extra) from error
+
+
+@contextmanager
+def making() -> Iterator[None]:
+    """Say which extra to install where the half that makes networks is opened without it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        root = (error.name or "").partition(".")[0]
+        if root not in MAKING:
+            raise
+        raise _missing(root, "train") from error
+
+
+def _missing(package: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"this needs {package}, which is not installed; run: pip install 'pellucid[{extra}]'"
+    )
