@@ -163,13 +163,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keras", metavar="PYTHON", help="an interpreter that has Keras 3")
     parser.add_argument("--backend", default="tensorflow", choices=["tensorflow", "jax", "torch"])
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--one", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
     if given.one:
         print(CONTENDERS[given.one]())
         return
-    names = [name for name in CONTENDERS if name != "keras" or given.keras]
+    names = [name for name in given.only if name != "keras" or given.keras]
     rates: dict[str, list[float]] = {name: [] for name in names}
     for number in range(given.rounds):
         for name in names:
@@ -179,8 +180,10 @@ def main() -> None:
     ours = rates["pellucid"]
     print(f"{'':11}{'images/s':>10}{'pellucid is':>14}")
     for name in names:
-        ratio = statistics.median(a / b for a, b in zip(ours, rates[name], strict=True))
-        print(f"{name:11}{statistics.median(rates[name]):10.0f}{ratio:12.2f} x")
+        ratios = [a / b for a, b in zip(ours, rates[name], strict=True)]
+        spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
+        middle = statistics.median(ratios)
+        print(f"{name:11}{statistics.median(rates[name]):10.0f}{middle:12.2f} x {spread}")
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:
             json.dump(rates, file, indent=1)
