@@ -53,7 +53,7 @@ def silence(module: nn.Module) -> None:
     """Let a branch begin by adding nothing, so that a deep network begins as the identity.
 
     Zhang, Dauphin, Ma 2019, https://arxiv.org/abs/1901.09321. Blind denoising of photographs
-    after 240 steps: 29.6 dB on validation, 28.8 dB without.
+    after 240 steps, one seed: 29.6 dB on validation, 28.8 dB without.
     """
     for weight in module.parameters():
         nn.init.zeros_(weight)
