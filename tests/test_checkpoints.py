@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from pellucid.errors import CheckpointError, ImageError
-from pellucid.learn.checkpoints import load, read_metadata, save
-from pellucid.learn.models import MODELS, create
+from pellucid.learn.checkpoints import begin, load, read_metadata, save
+from pellucid.learn.models import MODELS, Restorer, create
 
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
@@ -122,3 +123,40 @@ def test_a_missing_file_and_a_bare_folder_are_named(tmp_path: Path) -> None:
 def test_saving_into_a_missing_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="does not exist"):
         save(create("conv", channels=(4,)), tmp_path / "no" / "m.safetensors")
+
+
+# Beginning
+
+
+def unet(**options: object) -> Restorer:
+    made = create("unet", **({"channels": (8, 16), "blocks": 1, "unshuffle": 2} | options))
+    for weight in made.parameters():
+        nn.init.normal_(weight, std=0.1)
+    return made
+
+
+def test_a_model_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    first, second = unet(), unet()
+    save(first, tmp_path / "model.safetensors", data="photos", licence="free")
+    begin(second, tmp_path)
+    x = torch.rand(1, 1, 12, 12)
+    assert torch.equal(first(x), second(x))
+    assert second.metadata["licence"] == "free"
+
+
+def test_a_grey_model_begins_one_for_colour_that_does_the_same_to_grey(tmp_path: Path) -> None:
+    grey, colour = unet(), unet(image_channels=3)
+    save(grey, tmp_path / "grey.safetensors")
+    begin(colour, tmp_path / "grey.safetensors")
+    x = torch.rand(1, 1, 12, 12)
+    torch.testing.assert_close(colour(x.expand(-1, 3, -1, -1)), grey(x).expand(-1, 3, -1, -1))
+
+
+@pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])
+def test_another_design_cannot_begin_a_model(tmp_path: Path, options: dict[str, object]) -> None:
+    save(unet(), tmp_path / "model.safetensors")
+    other = unet(**options)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match="cannot begin this model: weight '"):
+        begin(other, tmp_path)
+    assert all(torch.equal(before[name], now) for name, now in other.state_dict().items())

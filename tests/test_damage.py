@@ -191,3 +191,41 @@ def test_only_float_batches_are_damaged(x: torch.Tensor) -> None:
 def test_strengths_of_another_shape_are_refused() -> None:
     with pytest.raises(OptionError, match="strengths of shape"):
         parse("gaussian:0.1").apply(batch(), torch.zeros(3, 1))
+
+
+MIXED = "gaussian:0.1..0.2 | blur:1+jpeg:40..90 | none"
+
+
+def test_alternatives_read_back_exactly() -> None:
+    assert str(parse(MIXED)) == MIXED
+    assert parse(str(parse(MIXED))) == parse(MIXED)
+    assert parse(MIXED).blind
+    assert parse(MIXED).sigma is None
+
+
+def test_each_picture_gets_one_of_the_alternatives_equally_often() -> None:
+    damage = parse("gaussian:0.1 | salt_pepper:0.2 | none")
+    x = torch.full((300, 1, 16, 16), 0.5)
+    result = damage(x, generator=seeded())
+    untouched = (result == x).all(-1).all(-1).ravel()
+    struck = ((result == 0) | (result == 1)).any(-1).any(-1).ravel()
+    noisy = ~untouched & ~struck
+    assert all(70 < int(kind.sum()) < 130 for kind in (untouched, struck, noisy))
+    assert torch.allclose(result[noisy].std((1, 2, 3)), torch.tensor(0.1), atol=0.03)
+
+
+def test_the_same_draw_gives_the_same_picture_alone_and_in_company() -> None:
+    damage = parse("blur:1..2 | jpeg:40..90 | none")  # which draw nothing while they are applied
+    x = batch(12)
+    strengths = damage.draw(12, seeded())
+    together = damage.apply(x, strengths)
+    for index in range(12):
+        alone = damage.apply(x[index : index + 1], strengths[index : index + 1])
+        assert torch.allclose(alone[0], together[index], atol=1e-6)
+        named = damage.drawn(strengths[index])
+        assert torch.allclose(named(x[index : index + 1])[0], together[index], atol=1e-5)
+
+
+def test_strengths_of_other_alternatives_are_refused() -> None:
+    with pytest.raises(OptionError, match="takes strengths of shape"):
+        parse(MIXED).apply(batch(2), torch.zeros(2, 2))

@@ -278,3 +278,60 @@ def test_a_cpu_generator_gives_the_same_picture_on_the_gpu(name: str) -> None:
     there = damaged(name, x.cuda())
     assert there.is_cuda
     torch.testing.assert_close(there.cpu(), damaged(name, x), rtol=0, atol=1e-5)
+
+
+# Cameras
+
+
+def change(name: str, x: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
+    return damaged(name, x, sigma, seed) - x
+
+
+def test_camera_noise_follows_the_law_of_photons_in_raw_light() -> None:
+    # In grey, whatever the white balance, raw light doubles where light does, and so does variance.
+    light = (0.5, 0.25)
+    found = []
+    for level in light:
+        x = flat(level ** (1 / 2.2)).expand(1, 3, -1, -1)
+        y = damaged("camera", x, 0.02)
+        found.append(float((y.clamp(min=0) ** 2.2)[:, 1].var()))
+    assert found[0] / found[1] == pytest.approx(2, rel=0.05)
+
+
+def test_camera_noise_is_smooth_over_the_mosaic_and_differs_between_colours() -> None:
+    noise = change("camera", flat(0.5).expand(1, 3, -1, -1), 0.05)[0]
+    for colour in noise:
+        neighbours = torch.corrcoef(torch.stack([colour[:, 1:].ravel(), colour[:, :-1].ravel()]))
+        assert float(neighbours[0, 1]) > 0.15
+    red, green, blue = (float(colour.std()) for colour in noise)
+    assert min(red, blue) > green
+
+
+def test_camera_noise_begins_at_any_cell_of_the_mosaic() -> None:
+    # Between red cells noise is averaged: the quarter of the places with the largest variance.
+    seen = set()
+    for seed in range(24):
+        red = change("camera", flat(0.5, 64).expand(1, 3, -1, -1), 0.02, seed)[0, 0]
+        quarters = {(i, j): float(red[i::2, j::2].var()) for i in (0, 1) for j in (0, 1)}
+        seen.add(max(quarters, key=lambda place: quarters[place]))
+    assert len(seen) == 4
+
+
+def test_camera_refuses_what_has_no_colours() -> None:
+    with pytest.raises(OptionError, match="1 or 3 channels, not 2"):
+        damaged("camera", torch.rand(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_grain_has_the_strength_that_was_asked_for_up_to_the_edges(seed: int) -> None:
+    noise = change("grain", flat().expand(1, 3, -1, -1), 0.1, seed)
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.05)
+    edges = torch.cat([noise[..., 0, :], noise[..., -1, :], noise[..., 0], noise[..., -1]], -1)
+    assert float(edges.std()) == pytest.approx(0.1, rel=0.15)
+
+
+def test_grain_is_correlated_in_space_and_differently_in_each_picture() -> None:
+    noise = change("grain", torch.full((32, 1, 64, 64), LEVEL), 0.1)
+    pairs = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
+    assert float(pairs.min()) < 0.3
+    assert float(pairs.max()) > 0.7

@@ -29,10 +29,10 @@ ROOMS = ("errors", "images", "learn", "restore", "uses", "report", "server", "cl
 
 ORDER = {
     "images": "kinds exif files picture colours png standard tiff __init__",
-    "learn": "__init__ degrade damage metrics machine pictures downloads published remotes places "
-    "known sources arrays folders datasets pairs models.base models.layers models.blocks "
-    "models.conv models.unet models.summary models.__init__ recipes checkpoints lesson training "
-    "export",
+    "learn": "__init__ draws camera degrade damage metrics machine pictures downloads published "
+    "remotes places known sources arrays folders clean_photos datasets pairs models.base "
+    "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
+    "checkpoints muon lesson training export",
     "restore": "__init__ tiles noise floats zoo runtime denoise files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate runs demo",

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,13 @@ def test_another_seed_gives_other_weights() -> None:
     assert not equal(taught(seed=1).model, taught(seed=2).model)
 
 
-@pytest.mark.parametrize("loss", ["mse", "bce", "l1"])
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [
+        *((loss, kind) for loss in ("mse", "bce", "l1") for kind in ("adam", "adamw")),
+        *((loss, "muon") for loss in ("charbonnier", "psnr")),
+    ],
+)
 def test_every_loss_and_optimizer_learns(loss: str, optimizer: str) -> None:
     losses = [
         row["val_loss"]
@@ -270,6 +276,51 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     taught(tmp_path)
     with pytest.raises(OptionError, match="learning_rate changed"):
         taught(tmp_path, resume=True, learning_rate=0.5)
+
+
+PLATEAU = {"schedule": "plateau", "ema": 0.9, "optimizer": "muon"}
+
+
+def test_a_plateau_rises_over_an_epoch_and_falls_over_the_last_fifth() -> None:
+    chosen = Train(schedule="plateau", epochs=10, learning_rate=1.0)
+    rates = [learning_rate(chosen, done / 100) for done in range(100)]
+    assert rates[0] < 0.01
+    assert rates[10:81] == pytest.approx([1.0] * 71)
+    assert rates[90] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.05)
+
+
+def test_a_run_on_its_plateau_ends_as_if_begun_with_the_epochs_it_is_given(tmp_path: Path) -> None:
+    begun = taught(tmp_path_of(tmp_path, "begun"), epochs=10, **PLATEAU)
+    # The same run, but first with 40 epochs in mind, and stopped after its eighth.
+    folder = tmp_path_of(tmp_path, "longer")
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            small(),
+            data(),
+            parse("gaussian:0.2"),
+            Train.model_validate({"epochs": 40, "batch": 16} | PLATEAU),
+            folder=folder,
+            device="cpu",
+            watch=stop_after(9),
+        )
+    resumed = taught(folder, resume=True, epochs=10, **PLATEAU)
+    assert len(resumed.history) == 10
+    assert equal(begun.model, resumed.model)
+
+
+def stop_after(epoch: int) -> Callable[[Epoch], None]:
+    def watch(seen: Epoch) -> None:
+        if len(seen.history) == epoch:
+            raise KeyboardInterrupt
+
+    return watch
+
+
+def test_a_run_beyond_its_plateau_keeps_its_epochs(tmp_path: Path) -> None:
+    taught(tmp_path, epochs=10, **PLATEAU)
+    with pytest.raises(OptionError, match=r"epochs changed.*1\.25 to each"):
+        taught(tmp_path, resume=True, epochs=20, **PLATEAU)
 
 
 def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -168,6 +168,42 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
     return model.eval().to(device)
 
 
+def begin(model: Restorer, source: str | Path) -> None:
+    """Give `model` the weights of another of the same design, to be trained further.
+
+    A model for grey pictures may begin one for colour: each colour is then looked at as a third of
+    the grey, and changed as the grey would be.
+
+    Args:
+        model: Takes the weights, and the other's metadata until it is trained.
+        source: As in `load`.
+
+    Raises:
+        CheckpointError: See `load`; or the two differ in more than grey and colour.
+    """
+    other = load(source)
+    state = other.state_dict()
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    colours = model.image_channels // other.image_channels
+    for name, shape in wanted.items():
+        found = tuple(state[name].shape) if name in state else None
+        if found == shape or found is None:
+            continue
+        for axis, share in ((0, 1), (1, colours)):
+            if (*shape[:axis], shape[axis] // colours, *shape[axis + 1 :]) == found:
+                state[name] = torch.cat([state[name]] * colours, axis) / share
+    fitting = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if fitting != wanted:
+        odd = next(n for n in sorted(wanted | fitting) if wanted.get(n) != fitting.get(n))
+        raise CheckpointError(
+            f"'{source}' cannot begin this model: weight '{odd}' has shape {fitting.get(odd)} "
+            f"there and {wanted.get(odd)} here; give [model] the options that it was made with: "
+            f"{json.dumps(other.options)}"
+        )
+    model.load_state_dict(state)
+    model.metadata = other.metadata
+
+
 def _find(source: str | Path) -> Path:
     path = Path(source)
     if path.is_dir() and (path / "model.safetensors").exists():

@@ -1,5 +1,7 @@
 """The text that names what spoils a picture, ``gaussian:0..0.2+jpeg:40``, and what it does.
 
+Stages joined with ``+`` follow one another; of damages joined with ``|`` each picture gets one.
+
 One text serves the command line, the recipes and the reports: `parse` reads it, `str` writes it
 back. First the strengths are drawn, then they are applied, so that a report can say what was done
 and the same strengths give the same picture. Read next: `pictures`, which holds what is damaged.
@@ -14,7 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from pellucid.errors import OptionError, unknown
-from pellucid.learn.degrade import DEGRADATIONS, Strength
+from pellucid.learn.degrade import DEGRADATIONS
+from pellucid.learn.draws import Strength
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,15 @@ class Damage:
             x = DEGRADATIONS[stage.name].function(x, strength, generator=generator)
         return x
 
+    def drawn(self, strengths: Tensor) -> Damage:
+        """The damage of one picture, with the strengths (stages,) that were drawn for it."""
+        return Damage(
+            tuple(
+                stage if stage.low == stage.high else Stage(stage.name, value, value)
+                for stage, value in zip(self.stages, strengths.tolist(), strict=True)
+            )
+        )
+
     def __call__(
         self, x: Tensor, *, generator: Generator | None = None, clip: bool = False
     ) -> Tensor:
@@ -103,12 +115,73 @@ class Damage:
         return damaged.clamp(0, 1) if clip else damaged
 
 
+@dataclass(frozen=True)
+class OneOf(Damage):
+    """Several damages, one of which each picture gets, all equally often.
+
+    Example:
+        >>> damage = parse("gaussian:0..0.2 | jpeg:40..90 | none")
+        >>> damage.draw(5).shape  # which of them, and the strengths of all
+        torch.Size([5, 3])
+    """
+
+    choices: tuple[Damage, ...] = ()
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.choices))
+
+    @property
+    def blind(self) -> bool:
+        """Always: which damage a picture gets is drawn."""
+        return True
+
+    @property
+    def sigma(self) -> float | None:
+        """None: nothing can be told before the draw."""
+        return None
+
+    def draw(self, n: int, generator: Generator | None = None) -> Tensor:
+        """Which choice each picture gets, then every choice's strengths: (n, 1 + stages)."""
+        device = generator.device if generator is not None else None
+        which = torch.randint(len(self.choices), (n, 1), generator=generator, device=device)
+        strengths = [choice.draw(n, generator) for choice in self.choices]
+        return torch.cat([which.float(), *(part.to(which.device) for part in strengths)], dim=1)
+
+    def apply(self, x: Tensor, strengths: Tensor, generator: Generator | None = None) -> Tensor:
+        """Damage each picture as was drawn; not clipped."""
+        wanted = (len(x), 1 + sum(len(choice.stages) for choice in self.choices))
+        if strengths.shape != wanted:
+            raise OptionError(
+                f"'{self}' takes strengths of shape {wanted}, not {tuple(strengths.shape)}; "
+                "draw them with Damage.draw"
+            )
+        damaged = x.clone()
+        for index, choice in enumerate(self.choices):
+            mine = strengths[:, 0] == index
+            if mine.any():
+                rows = mine.to(x.device)
+                given = strengths[mine][:, self._columns(index)]
+                damaged[rows] = choice.apply(x[rows], given, generator)
+        return damaged
+
+    def drawn(self, strengths: Tensor) -> Damage:
+        """The damage of one picture, with the strengths (1 + stages,) that were drawn for it."""
+        index = int(strengths[0])
+        return self.choices[index].drawn(strengths[self._columns(index)])
+
+    def _columns(self, index: int) -> slice:
+        start = 1 + sum(len(choice.stages) for choice in self.choices[:index])
+        return slice(start, start + len(self.choices[index].stages))
+
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _GRAMMAR = "name:strength, where strength is 0.1, 25/255 or a range 0..0.2, joined with '+'"
 
 
 def parse(spec: str | Damage) -> Damage:
     """The damage that a text names: ``name:strength[+name:strength...]``, or ``none``.
+
+    Damages joined with ``|`` are alternatives: each picture gets one of them.
 
     A strength is a number, a fraction ``25/255`` or a blind range ``0..0.2``; without one the
     degradation's default is taken. A `Damage` is handed back as it is.
@@ -124,6 +197,8 @@ def parse(spec: str | Damage) -> Damage:
         return spec
     if spec.strip() == "none":
         return Damage()
+    if "|" in spec:
+        return OneOf(choices=tuple(parse(choice) for choice in spec.split("|")))
     # A sign inside 1e+3 does not separate stages.
     parts = re.split(r"(?<![\d.][eE])\+", spec)
     return Damage(tuple(_stage(part.strip(), spec) for part in parts))

@@ -19,6 +19,7 @@ import torch
 
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
 from pellucid.learn import arrays, folders, known, remotes
+from pellucid.learn.clean_photos import clean_photographs
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.places import find, found_names
 from pellucid.learn.published import CIFAR_CLASSES
@@ -204,7 +205,7 @@ def locate(name: str | Path) -> Source:
         entry = DATASETS[text]
         source = entry.source()
         about = f"{entry.about.partition(';')[0]} ({source.about})" if source.about else entry.about
-        return replace(source, name=text, licence=entry.licence, about=about)
+        return replace(source, name=text, licence=source.licence or entry.licence, about=about)
     path = Path(text).expanduser()
     # os.path and not Path: a text too long for a path, or with a zero in it, is no path.
     if text and os.path.isdir(path):
@@ -327,6 +328,11 @@ DATASETS: dict[str, Entry] = {
         "photographs, china.jpg is the test; a dozen, come with scikit-learn and scikit-image",
         "china, flower: CC BY 2.0 (danielbuechele, vultilion); the others CC0, public domain or "
         "without known restrictions, as scikit-image states",
+    ),
+    "clean_photographs": Entry(
+        clean_photographs,
+        "photographs to learn restoring from; those of four published sets found on disk",
+        "research and non-commercial, set by set",
     ),
     "mnist": Entry(
         mnist,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import torch
@@ -23,9 +22,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
 from pellucid.errors import OptionError
-
-Strength = float | Tensor
-"""One strength for the batch, or a (B,) tensor with one for each picture."""
+from pellucid.learn.camera import camera, grain
+from pellucid.learn.draws import Strength, normal, per_picture, uniform
 
 
 def gaussian(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -47,7 +45,7 @@ def gaussian(x: Tensor, sigma: Strength, *, generator: Generator | None = None) 
         tensor([0.5000])
     """
     # In place: the draw is the only memory this needs, and it sits in the training loop.
-    return _normal(x, generator).mul_(_per_picture(sigma, x)).add_(x)
+    return normal(x, generator).mul_(per_picture(sigma, x)).add_(x)
 
 
 def salt_pepper(x: Tensor, amount: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -71,8 +69,8 @@ def salt_pepper(x: Tensor, amount: Strength, *, generator: Generator | None = No
         >>> salt_pepper(torch.full((1, 1, 9, 9), 0.5), amount=1.0).unique()
         tensor([0., 1.])
     """
-    half = _per_picture(amount, x) / 2
-    draw = _uniform((x.shape[0], 1, *x.shape[2:]), x, generator)
+    half = per_picture(amount, x) / 2
+    draw = uniform((x.shape[0], 1, *x.shape[2:]), x, generator)
     return x.masked_fill(draw < half, 0.0).masked_fill_(draw >= 1 - half, 1.0)
 
 
@@ -95,7 +93,7 @@ def poisson(x: Tensor, peak: Strength, *, generator: Generator | None = None) ->
         >>> poisson(torch.zeros(1, 1, 2, 2), peak=30).sum()
         tensor(0.)
     """
-    peaks = _per_picture(peak, x)
+    peaks = per_picture(peak, x)
     rates = x.clamp(min=0) * peaks
     source = generator.device if generator is not None else x.device
     return torch.poisson(rates.to(source), generator=generator).to(x.device).div_(peaks)
@@ -119,7 +117,7 @@ def speckle(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -
         >>> speckle(torch.zeros(1, 1, 2, 2), sigma=0.5).sum()
         tensor(0.)
     """
-    return _normal(x, generator).mul_(_per_picture(sigma, x)).add_(1).mul_(x)
+    return normal(x, generator).mul_(per_picture(sigma, x)).add_(1).mul_(x)
 
 
 def rician(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -142,10 +140,10 @@ def rician(x: Tensor, sigma: Strength, *, generator: Generator | None = None) ->
         >>> bool(rician(torch.zeros(1, 1, 8, 8), sigma=0.1).min() > 0)
         True
     """
-    sigmas = _per_picture(sigma, x)
-    real = _normal(x, generator).mul_(sigmas).add_(x)
+    sigmas = per_picture(sigma, x)
+    real = normal(x, generator).mul_(sigmas).add_(x)
     # hypot and not sqrt(a*a + b*b): exact where sigma is 0, and no underflow in the dark.
-    return real.hypot_(_normal(x, generator).mul_(sigmas))
+    return real.hypot_(normal(x, generator).mul_(sigmas))
 
 
 def blur(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -234,8 +232,8 @@ def pixels(x: Tensor, fraction: Strength, *, generator: Generator | None = None)
         >>> pixels(torch.ones(1, 3, 4, 4), fraction=1.0).sum()
         tensor(0.)
     """
-    draw = _uniform((x.shape[0], 1, *x.shape[2:]), x, generator)
-    return x.masked_fill(draw < _per_picture(fraction, x), 0.0)
+    draw = uniform((x.shape[0], 1, *x.shape[2:]), x, generator)
+    return x.masked_fill(draw < per_picture(fraction, x), 0.0)
 
 
 def centre(x: Tensor, side: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -256,7 +254,7 @@ def centre(x: Tensor, side: Strength, *, generator: Generator | None = None) -> 
         >>> centre(torch.ones(1, 1, 8, 8), side=0.5).sum()
         tensor(48.)
     """
-    sides = _per_picture(torch.as_tensor(side), x)
+    sides = per_picture(torch.as_tensor(side), x)
 
     def inside(size: int) -> Tensor:
         extent = (sides * size + 0.5).floor()
@@ -288,14 +286,14 @@ def blocks(
         tensor(0.)
     """
     batch, _, height, width = x.shape
-    shift = (_uniform((2, batch, 1), x, generator) * size).long()
+    shift = (uniform((2, batch, 1), x, generator) * size).long()
     rows = (torch.arange(height, device=x.device) + shift[0]) // size
     columns = (torch.arange(width, device=x.device) + shift[1]) // size
-    cells = _uniform((batch, height // size + 2, width // size + 2), x, generator)
+    cells = uniform((batch, height // size + 2, width // size + 2), x, generator)
     cells = cells[
         torch.arange(batch, device=x.device)[:, None, None], rows[:, :, None], columns[:, None, :]
     ]
-    return x.masked_fill(cells[:, None] < _per_picture(fraction, x), 0.0)
+    return x.masked_fill(cells[:, None] < per_picture(fraction, x), 0.0)
 
 
 @dataclass(frozen=True)
@@ -333,6 +331,8 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
     "speckle": Degradation(speckle, "sigma", 0.2, 0, 1, "multiplicative Gaussian noise", 255),
     "rician": Degradation(rician, "sigma", 0.06, 0, 1, "magnitude noise of MRI", 255),
+    "camera": Degradation(camera, "sigma", 0.05, 0, 1, "noise of a developed raw picture", 255),
+    "grain": Degradation(grain, "sigma", 15 / 255, 0, 1, "noise in blots of any colour", 255),
     "blur": Degradation(blur, "sigma", 1.5, 0, 50, "Gaussian blur, in pixels"),
     "jpeg": Degradation(jpeg, "quality", 30, 1, 100, "JPEG compression, by quality", None, None),
     "mask": Degradation(pixels, "fraction", 0.5, 0, 1, "a fraction of the pixels missing", 100),
@@ -341,26 +341,6 @@ DEGRADATIONS: dict[str, Degradation] = {
         blocks, "fraction", 0.25, 0, 1, "squares of 8x8 pixels missing", 100
     ),
 }
-
-
-@overload
-def _per_picture(strength: Tensor, x: Tensor) -> Tensor: ...
-@overload
-def _per_picture(strength: Strength, x: Tensor) -> Strength: ...
-def _per_picture(strength: Strength, x: Tensor) -> Strength:
-    """The strength in a form that multiplies (B, C, H, W)."""
-    return strength.to(x).reshape(-1, 1, 1, 1) if isinstance(strength, Tensor) else strength
-
-
-def _normal(x: Tensor, generator: Generator | None) -> Tensor:
-    device = generator.device if generator is not None else x.device
-    return torch.randn(x.shape, dtype=x.dtype, generator=generator, device=device).to(x.device)
-
-
-def _uniform(shape: tuple[int, ...], x: Tensor, generator: Generator | None) -> Tensor:
-    device = generator.device if generator is not None else x.device
-    # float32 even for a bfloat16 batch, whose 256 steps could not hold a small probability.
-    return torch.rand(shape, generator=generator, device=device).to(x.device)
 
 
 def _mirrored(size: int, radius: int, device: torch.device) -> Tensor:

@@ -22,8 +22,9 @@ from pellucid.learn import machine, metrics
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
 from pellucid.learn.models import Restorer
+from pellucid.learn.muon import Muon
 from pellucid.learn.pictures import Pictures
-from pellucid.learn.recipes import Train
+from pellucid.learn.recipes import PLATEAU, Train
 
 SHOWN = 8
 LARGEST_VALIDATION_CROP = 256
@@ -55,6 +56,8 @@ def seeded(device: torch.device, *numbers: int) -> torch.Generator:
 def learning_rate(settings: Train, progress: float) -> float:
     """The rate when `progress` of the run, from 0 to 1, is done."""
     rate = settings.learning_rate
+    if settings.schedule == "plateau":
+        return rate * min(1.0, progress * settings.epochs + 1e-3, (1 - progress) / (1 - PLATEAU))
     if progress < settings.warmup:
         return rate * max(progress, 1e-3) / settings.warmup
     progress = (progress - settings.warmup) / (1 - settings.warmup)
@@ -272,12 +275,16 @@ class Lesson(pl.LightningModule):
     # State
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam or AdamW, in one fused kernel where there is one."""
+        """Muon; or Adam or AdamW, in one fused kernel where there is one."""
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        if self.settings.optimizer == "muon":
+            halves = machine.halves_pay(self.device)
+            return Muon(self.model.parameters(), rate, weight_decay=decay, halves=halves)
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         return kind(
             self.model.parameters(),
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
+            lr=rate,
+            weight_decay=decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
 

@@ -18,7 +18,7 @@ import torch
 from pellucid import images
 from pellucid.errors import DataError, PellucidError
 from pellucid.images import Picture
-from pellucid.learn.damage import Damage, Stage, parse
+from pellucid.learn.damage import Damage, parse
 from pellucid.learn.datasets import load
 from pellucid.learn.sources import usable
 
@@ -192,11 +192,5 @@ def _damaged(
     x = torch.from_numpy(np.array(picture.pixels)).permute(2, 0, 1)[None]
     strengths = damage.draw(1, generator)
     y = damage.apply(x, strengths, generator).clamp(0, 1)
-    drawn = Damage(
-        tuple(
-            stage if stage.low == stage.high else Stage(stage.name, value, value)
-            for stage, value in zip(damage.stages, strengths[0].tolist(), strict=True)
-        )
-    )
     result = picture.with_pixels(y[0].permute(1, 2, 0).contiguous().numpy())
-    return replace(result, storage={}), str(drawn)
+    return replace(result, storage={}), str(damage.drawn(strengths[0]))

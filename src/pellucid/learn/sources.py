@@ -113,7 +113,7 @@ def in_three(split: Split, keys: Sequence[str] | None = None) -> dict[str, Split
     """
     place = np.arange(len(split)) % 10 / 10
     if keys is not None and (len(set(keys)) >= 3 or len(split) < 3):
-        place = np.array([_place(key) for key in keys])
+        place = np.array([placed(key) for key in keys])
     order = np.argsort(place, kind="stable")
     if len(split) >= 3:
         parts = np.digitize(place, [0.8, 0.9])
@@ -131,7 +131,8 @@ def in_three(split: Split, keys: Sequence[str] | None = None) -> dict[str, Split
     return {TRAIN: first, VALIDATION: last, TEST: last}
 
 
-def _place(key: str) -> float:
+def placed(key: str) -> float:
+    """Where a name stands between 0 and 1, by its hash: the same on every machine."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
 
 
@@ -168,7 +169,7 @@ def decoded(split: Split, size: int | None = None) -> Split:
         )
     partners = split.damaged if split.damaged is not None else [None] * len(split)
 
-    def opened(clean: Path, damaged: Path | None) -> Opened | PellucidError:
+    def opened(clean: Path | np.ndarray, damaged: Path | None) -> Opened | PellucidError:
         try:
             return _opened(clean, damaged, size)
         except PellucidError as error:
@@ -202,7 +203,7 @@ def decoded(split: Split, size: int | None = None) -> Split:
 Opened = tuple[list[np.ndarray], list[np.ndarray]]
 
 
-def _opened(clean: Path, damaged: Path | None, size: int | None) -> Opened:
+def _opened(clean: Path | np.ndarray, damaged: Path | None, size: int | None) -> Opened:
     pictures = _pages(clean)
     partners = [] if damaged is None else _pages(damaged)
     if damaged is not None and len(pictures) != len(partners):
@@ -216,7 +217,9 @@ def _opened(clean: Path, damaged: Path | None, size: int | None) -> Opened:
     return [_fitted(one, size) for one in pictures], [_fitted(one, size) for one in partners]
 
 
-def _pages(path: Path) -> list[np.ndarray]:
+def _pages(path: Path | np.ndarray) -> list[np.ndarray]:
+    if isinstance(path, np.ndarray):
+        return [path]
     return [usable(picture.upright(), str(path)) for picture in images.pages(path)]
 
 

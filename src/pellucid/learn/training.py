@@ -29,7 +29,7 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.lesson import Lesson, Row, seeded
 from pellucid.learn.models import Restorer
 from pellucid.learn.pictures import Pictures
-from pellucid.learn.recipes import Train
+from pellucid.learn.recipes import PLATEAU, Train
 
 # Lightning speaks of tips, workers and precision plugins that do not concern a reader of ours.
 for _name in ("lightning.pytorch", "lightning.fabric"):
@@ -205,11 +205,13 @@ def _finished(state: Path, settings: Train) -> list[Row] | None:
             f"{state} cannot be resumed from ({' '.join(str(error).split())[:100]}); "
             "start again without --resume, into another folder"
         ) from error
-    if kept["settings"] != settings.model_dump():
+    before = Train.model_validate(kept["settings"])
+    if not settings.continues(before, len(history)):
         changed = [k for k, v in settings.model_dump().items() if kept["settings"].get(k) != v]
         raise OptionError(
             f"a resumed run goes on as it began, but {', '.join(changed)} changed; "
-            "train into another folder to use other settings"
+            "train into another folder to use other settings (only the plateau schedule takes "
+            f"other epochs, at most {1 / PLATEAU:g} to each that is done)"
         )
     return history if _ends(history, settings) else None
 

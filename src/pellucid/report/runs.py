@@ -149,6 +149,8 @@ def run(
         options.setdefault("image_size", tuple(data.train.sizes[0].tolist()))
     torch.manual_seed(recipe.train.seed)
     model = create(str(options.pop("name")), **options)
+    if recipe.train.start:
+        checkpoints.begin(model, recipe.train.start)
     return _train(
         model,
         data,
@@ -167,10 +169,12 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
     damage = parse(recipe.damage.spec)
     if data.train.damaged is not None:
         damage = Damage()
+    # What a model was begun from was learnt from something, too.
+    licences = dict.fromkeys([data.licence, model.metadata.get("licence") or ""])
     origin = {
         "recipe": recipe.model_dump(by_alias=True),
         "data": data.name,
-        "licence": data.licence,
+        "licence": "; ".join(filter(None, licences)),
     }
     diary = None
     if folder and first_process():
@@ -213,13 +217,16 @@ class _Diary:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         self.folder, self.recipe = folder, recipe
         self.drawn = 0.0
+        self.told = False
 
     def __call__(self, epoch: training.Epoch) -> None:
         row = epoch.history[-1]
         # Not before: a run that is refused leaves an empty folder, to be tried again.
         (self.folder / "epochs").mkdir(exist_ok=True)
-        if not (self.folder / RECIPE).exists():
-            _write(self.folder / RECIPE, self.recipe.to_toml())
+        kept = self.folder / RECIPE
+        if not self.told and not (kept.exists() and recipes.read(kept) == self.recipe):
+            _write(kept, self.recipe.to_toml())
+        self.told = True
         _write(self.folder / HISTORY, _table(epoch.history))
         parts = (epoch.clean, epoch.damaged, epoch.restored)
         panel(
@@ -322,8 +329,11 @@ def _taken_up(folder: Path, recipe: Recipe) -> Path:
     """The folder of a run to resume, after a look whether it is the same run."""
     kept = folder / RECIPE
     before = recipes.read(kept) if kept.exists() else recipe
+    # How far a run on a plateau got, and so which epochs it may take, is for `training` to say.
+    same = before.model_copy(update={"train": recipe.train})
+    told = same if recipe.train.continues(before.train, 0) else before
     for section in ("model", "data", "damage", "train"):
-        if getattr(before, section) != getattr(recipe, section):
+        if getattr(told, section) != getattr(recipe, section):
             raise OptionError(
                 f"{folder} was begun with another [{section}]; a resumed run goes on as it "
                 f"began: give --resume the recipe {kept}, or train into another folder"

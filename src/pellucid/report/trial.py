@@ -68,8 +68,9 @@ class Trial:
 
     def sigma(self, pair: Pair) -> float | None:
         """The true noise level of a picture where the damage is Gaussian noise and nothing else."""
-        stages = [] if self.damage is None else self.damage.stages
-        return pair.strengths[0] if [stage.name for stage in stages] == ["gaussian"] else None
+        if self.damage is None:
+            return None
+        return self.damage.drawn(torch.tensor(pair.strengths, dtype=torch.float64)).sigma
 
     @property
     def rounded(self) -> bool:
