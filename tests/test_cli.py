@@ -258,6 +258,13 @@ def test_without_clipping_the_score_says_so(command: Command, checkpoint: Path) 
     assert raw["damaged"]["rmse"] > clipped["damaged"]["rmse"]
 
 
+def test_published_scores_are_told_apart(command: Command, checkpoint: Path) -> None:
+    given = ("evaluate", checkpoint, "--data", "digits", "--limit", 2, "--published")
+    told = json.loads(command(*given, "--with", "gaussian:25/255", "--json", "-").out)
+    assert (told["protocol"], told["clipped"]) == ("published", False)
+    command.refused(*given, "--with", "gaussian:0..0.2", says="one fixed Gaussian")
+
+
 # train, export, models, datasets
 
 

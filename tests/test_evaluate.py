@@ -102,6 +102,57 @@ def test_clipping_is_said_and_done(pictures):
     assert min(low for low, _ in seen) < 0
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_published_protocol_is_that_of_the_published_tables(channels):
+    """Written out with numpy and scikit-image alone, from 8 bits to 8 bits."""
+    given = arrays((40, 33), (24, 57), channels=channels)
+    report = evaluate(same, Pictures.from_arrays(given), "gaussian:25/255", published=True)
+    for clean, row in zip(given, report.images, strict=True):
+        np.random.seed(0)
+        noisy = clean / 255 + np.random.normal(0, 25 / 255, clean.shape)
+        expected = reference.peak_signal_noise_ratio(clean / 255, noisy, data_range=1)
+        assert row["damaged"]["psnr"] == pytest.approx(expected, abs=1e-4)
+        restored = np.uint8((noisy.clip(0, 1) * 255).round())
+        expected = reference.peak_signal_noise_ratio(clean, restored)
+        assert row["restored"]["psnr"] == pytest.approx(expected, abs=1e-4)
+        window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        expected = reference.structural_similarity(clean, restored, channel_axis=2, **window)
+        assert row["restored"]["ssim"] == pytest.approx(expected, abs=1e-4)
+    told = json.loads(report.to_json())
+    assert (told["protocol"], told["clipped"]) == ("published", False)
+    assert "published protocol" in report.table().splitlines()[0]
+
+
+def test_the_published_noise_is_not_ours_and_is_said(pictures):
+    ours = evaluate(same, pictures, "gaussian:25/255", clip=False)
+    assert json.loads(ours.to_json())["protocol"] == "own"
+    theirs = evaluate(same, pictures, "gaussian:25/255", clip=True, published=True)
+    assert theirs.damaged != ours.damaged
+    assert theirs.damaged["psnr"] == pytest.approx(ours.damaged["psnr"], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"damage": "gaussian:0..0.1"}, "gaussian:0..0.1"),
+        ({"damage": "gaussian:0.1+jpeg:40"}, "jpeg:40"),
+        ({"damage": "gaussian:0.1 | none"}, "none"),
+        ({"damage": "salt_pepper:0.1"}, "salt_pepper"),
+        ({"damage": "none"}, "none"),
+        ({"data": Pictures.from_arrays(arrays((8, 8)), arrays((8, 8))), "damage": None}, "pairs"),
+        ({"data": Pictures.from_arrays([np.zeros((8, 8, 1), np.float32)])}, "8 bits"),
+        ({"seed": 3}, "seed 3"),
+    ],
+)
+def test_the_published_protocol_refuses_what_no_table_has(pictures, options, says):
+    given = {"data": pictures, "damage": "gaussian:0.1", **options}
+    with pytest.raises(
+        OptionError, match=r"^the published protocol has no place for [^\n]+$"
+    ) as no:
+        evaluate(same, published=True, **given)
+    assert says in str(no.value)
+
+
 def test_no_damage_scores_reconstruction(pictures):
     report = evaluate(same, pictures, "none")
     assert report.restored["psnr"] == 100

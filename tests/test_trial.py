@@ -41,6 +41,15 @@ def test_clipping_follows_the_option():
     assert torch.equal(wild.damaged.clamp(0, 1), tame.damaged)
 
 
+def test_published_noise_is_the_same_for_every_picture_of_a_size():
+    one = trial((8, 9), (8, 9), damage="gaussian:15/255", clip=False, published=True)
+    noise = [one.pair(i).damaged - one.pair(i).clean for i in (0, 1)]
+    assert noise[0] == pytest.approx(noise[1], abs=1e-6)
+    expected = np.random.RandomState(0).normal(0, 15 / 255, (8, 9))
+    assert noise[0][0, 0].numpy() == pytest.approx(expected, abs=1e-6)
+    assert one.sigma(one.pair(0)) == 15 / 255
+
+
 def test_the_clean_picture_is_never_handed_out_as_the_damaged_one():
     for damage in ("none", "gaussian:0", "blur:0", "salt_pepper:0"):
         pair = trial((8, 8), damage=damage).pair(0)

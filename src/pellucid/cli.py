@@ -236,6 +236,12 @@ def evaluate(
     clip: Annotated[
         bool, typer.Option("--clip/--no-clip", help="Keep damaged values in [0, 1].")
     ] = True,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published", help="The noise of the published tables: numpy's, seed 0, not clipped."
+        ),
+    ] = False,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also run the classic filters.")
     ] = False,
@@ -264,6 +270,7 @@ def evaluate(
         data,
         spec,
         clip=clip,
+        published=published,
         baselines=baselines,
         baselines_limit=baselines_limit,
         limit=limit,

@@ -1,9 +1,10 @@
 """How good a model is: every picture of a data set damaged, restored and scored.
 
-The protocol of the published tables: whole pictures; noise from a generator of its own for each
-picture, so that its score depends on no other; the damaged picture scored as it is, the restored
-one clipped and, for 8-bit data, rounded to 8 bits; means over pictures. Read next: `results`, what
-comes back, and `baselines`, what a model is held against.
+Whole pictures; noise from a generator of its own for each picture, so that its score depends on no
+other; the damaged picture scored as it is, the restored one clipped and, for 8-bit data, rounded to
+8 bits; means over pictures. The published tables do the same with noise of their own, not clipped:
+`published=True` draws exactly that. Read next: `results`, what comes back, and `baselines`, what a
+model is held against.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def evaluate(
     damage: str | Damage | None = None,
     *,
     clip: bool = True,
+    published: bool = False,
     baselines: bool | Sequence[str] = False,
     baselines_limit: int | None = None,
     limit: int | None = None,
@@ -58,7 +60,9 @@ def evaluate(
             name is turned to grey for a grey model.
         damage: For example ``gaussian:25/255``; ``none`` scores reconstruction. None takes the
             damaged partners where the data has them, else the damage that the model was trained on.
-        clip: Keep damaged values in [0, 1]; published Gaussian tables do not.
+        clip: Keep damaged values in [0, 1].
+        published: Score as the published tables do, to the last draw: numpy's noise, seeded with 0
+            for each picture, not clipped whatever `clip` says. For one fixed Gaussian noise.
         baselines: True for all, or names of `BASELINES` and ``pca``.
         baselines_limit: Most pictures for the baselines, spread evenly; 100 unless given.
         limit: Most pictures, spread evenly; None for all.
@@ -84,7 +88,8 @@ def evaluate(
         if isinstance(data, str | Path):
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
         pictures = data.split(split) if isinstance(data, Dataset) else data
-        trial = Trial(pictures, _damage(damage, pictures, network.card), clip, seed)
+        done = _damage(damage, pictures, network.card)
+        trial = Trial(pictures, done, clip and not published, seed, published)
         indices = spread(len(pictures), limit)
         rows, seconds = _judged(network, trial, indices)
         few = [indices[i] for i in spread(len(indices), baselines_limit or rivals.LIMIT)]
@@ -116,6 +121,7 @@ def evaluate(
         baselines={name: scored.beside(on_few) for name, scored in held.items()},
         seconds=seconds,
         examples=examples,
+        protocol="published" if published else "own",
     )
 
 

@@ -101,6 +101,8 @@ class Report:
         baselines: Classical methods by name.
         seconds: Time for the model alone, on all pictures.
         examples: Best, median and worst.
+        protocol: ``published`` where the noise is that of the published tables, drawn by numpy,
+            seeded with 0 for each picture, not clipped; else ``own``.
     """
 
     model: str
@@ -119,6 +121,7 @@ class Report:
     baselines: Mapping[str, BaselineScores] = field(default_factory=dict)
     seconds: float = 0.0
     examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
+    protocol: str = "own"
 
     def to_json(self) -> str:
         """The scores as JSON text; what is not a number becomes null."""
@@ -128,6 +131,7 @@ class Report:
             "data": self.data,
             "split": self.split,
             "damage": self.damage,
+            "protocol": self.protocol,
             "clipped": self.clipped,
             "rounded": self.rounded,
             "seed": self.seed,
@@ -200,7 +204,8 @@ class Report:
     def _done(self) -> str:
         if self.damage in ("pairs", "none"):
             return self.damage
-        return f"{self.damage}, {'clipped' if self.clipped else 'not clipped'}"
+        done = f"{self.damage}, {'clipped' if self.clipped else 'not clipped'}"
+        return f"{done}, published protocol" if self.protocol == "published" else done
 
 
 def _remark(baseline: BaselineScores) -> str:

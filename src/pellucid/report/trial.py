@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pellucid.errors import OptionError
 from pellucid.learn.damage import Damage
 from pellucid.learn.metrics import METRICS
 from pellucid.learn.pictures import Pictures
@@ -36,12 +37,36 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """The pictures of an evaluation and what is done to them."""
+    """The pictures of an evaluation and what is done to them.
+
+    Attributes:
+        pictures: The clean ones, with damaged partners where the data has them.
+        damage: What is done to them; None where the partners are what is to be restored.
+        clip: Keep damaged values in [0, 1].
+        seed: Where the damage comes from.
+        published: The noise of the published tables instead, drawn and left as they have it; for
+            one fixed Gaussian noise on pictures of 8 bits.
+    """
 
     pictures: Pictures
     damage: Damage | None
     clip: bool
     seed: int
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.published:
+            return
+        done = "pairs" if self.damage is None else str(self.damage)
+        given = ""
+        if self.damage is None or self.damage.sigma is None:
+            given = f"the damage '{done}'; give one fixed Gaussian noise, such as gaussian:25/255"
+        elif self.seed != 0:
+            given = f"seed {self.seed}; its seed is 0, leave it out"
+        elif not self.rounded:
+            given = "pictures of more than 8 bits; save them with 8 bits, or score them without it"
+        if given:
+            raise OptionError(f"the published protocol has no place for {given}")
 
     def pair(self, index: int) -> Pair:
         """A picture, damaged and clean; the same each time that it is asked for."""
@@ -51,8 +76,11 @@ class Trial:
         state = np.random.SeedSequence([self.seed, index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(state[0]))
         strengths = self.damage.draw(1, generator)
-        damaged = self.damage.apply(clean, strengths, generator)
-        damaged = damaged.clamp(0, 1) if self.clip else damaged
+        if self.published:
+            damaged = as_published(clean, self.damage.sigma or 0.0)
+        else:
+            damaged = self.damage.apply(clean, strengths, generator)
+            damaged = damaged.clamp(0, 1) if self.clip else damaged
         # Without a stage the picture itself comes back, and a model may work in place.
         damaged = damaged.clone() if damaged is clean else damaged
         return Pair(damaged, clean, tuple(strengths[0].tolist()))
@@ -91,6 +119,18 @@ class Trial:
             count = max(1, min(BATCH_IMAGES, BATCH_PIXELS // (height * width)))
             for start in range(0, len(members), count):
                 yield members[start : start + count]
+
+
+def as_published(clean: Tensor, sigma: float) -> Tensor:
+    """The picture (1, C, H, W) with the very noise of the published tables.
+
+    From numpy's old generator, seeded with 0 for each picture, drawn in float64 in the order (H, W,
+    C), not clipped: what the authors of DnCNN, FFDNet and DRUNet give their networks,
+    https://github.com/cszn/KAIR.
+    """
+    pixels = clean[0].permute(1, 2, 0).double().numpy()
+    noise = np.random.RandomState(0).normal(0, sigma, pixels.shape)
+    return tensor((pixels + noise).astype(np.float32)).contiguous()
 
 
 def scores(images: Tensor, clean: Tensor) -> list[dict[str, float]]:
