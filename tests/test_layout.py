@@ -33,7 +33,7 @@ ORDER = {
     "remotes places known sources arrays folders clean_photos datasets pairs models.base "
     "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
     "checkpoints muon lesson training export",
-    "restore": "__init__ tiles noise floats zoo runtime denoise files",
+    "restore": "__init__ tiles noise floats zoo runtime twins denoise files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate runs demo",
 }

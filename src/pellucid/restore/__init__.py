@@ -2,5 +2,5 @@
 
 Read on in the order of the road: `tiles` (any size in bounded memory), `noise` (how noisy a picture
 is), `floats` (pictures of any range), `zoo` (the models in the box), `runtime` (the one home of
-ONNX Runtime), `denoise` (one picture), `files` (many).
+ONNX Runtime), `twins` (grey and colour), `denoise` (one picture), `files` (many).
 """

@@ -24,7 +24,8 @@ from pellucid.images.picture import bands, scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.floats import prepared
 from pellucid.restore.noise import estimate_sigma
-from pellucid.restore.runtime import Runner, open_model
+from pellucid.restore.runtime import Runner
+from pellucid.restore.twins import Twins, is_grey, open_twins
 
 if TYPE_CHECKING:
     from pellucid.learn.models import Restorer
@@ -42,7 +43,7 @@ from more, and graphics cards do."""
 def denoise(
     image: str | Path | NDArray[Any] | Picture,
     *,
-    model: str | Path | Runner | Restorer | None = None,
+    model: str | Path | Runner | Twins | Restorer | None = None,
     strength: float = 1.0,
     device: str = "auto",
     tile: int | None = None,
@@ -53,7 +54,8 @@ def denoise(
     Args:
         image: A file, a `Picture`, or an array (H, W) or (H, W, C) of uint8, uint16 or float, C 1
             or 3. Floats far outside [0, 1] are scaled to it and back.
-        model: A shipped model's name, a model file or run folder, or a model in memory.
+        model: A shipped model's name, a model file or run folder, or a model in memory. Of shipped
+            models that are a pair, grey pictures take the one for grey and others that for colour.
         strength: 0 gives the picture back, 1 is all that the model does.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         tile: Side in pixels of the windows that a large picture is cut into.
@@ -84,7 +86,7 @@ def denoise(
 
 def restore_picture(
     picture: Picture,
-    runner: Runner,
+    runner: Runner | Twins,
     strength: float = 1.0,
     *,
     tile: int | None = None,
@@ -96,7 +98,8 @@ def restore_picture(
 
     Args:
         picture: Any picture; NaN stay where they are.
-        runner: From `runtime.open_model`; grey pictures run through colour models and the reverse.
+        runner: From `twins.open_twins` or `runtime.open_model`; without a twin, grey pictures run
+            through colour models and the reverse.
         strength: 0 gives the picture back, 1 is all that the model does.
         tile: Side in pixels of the windows that a large picture is cut into.
         warn: Told of what a user should know; `warnings.warn` unless given.
@@ -112,13 +115,22 @@ def restore_picture(
 def _restore(
     samples: NDArray[Any],
     out: NDArray[Any],
-    runner: Runner,
+    runner: Runner | Twins,
     strength: float,
     tile: int | None,
     warn: Callable[[str], None],
 ) -> None:
     """Fill `out`, of the samples' dtype or float32, window by window."""
     height, width = samples.shape[:2]
+    if strength == 0:
+        for rows in bands(height, width):
+            out[rows] = samples[rows] if samples.dtype == out.dtype else scaled(samples[rows])
+        return
+    grey = is_grey(samples)
+    if isinstance(runner, Twins):
+        runner = runner.suited(1 if grey else 3)
+    if grey and runner.channels == 1:
+        samples = samples[..., :1]
     given, scale = prepared(samples, warn)
 
     def look(rows: slice, columns: slice) -> Pixels:
@@ -149,10 +161,6 @@ def _restore(
             restored = np.clip(restored, 0, 1)
         out[rows, columns] = unscaled(restored, out.dtype)
 
-    if strength == 0:
-        for rows in bands(height, width):
-            out[rows] = samples[rows] if samples.dtype == out.dtype else scaled(samples[rows])
-        return
     cut = tiles.plan(
         height,
         width,
@@ -220,10 +228,12 @@ def check_options(strength: float, tile: int | None) -> None:
         raise OptionError(f"tile is {tile}; windows of at least 16 pixels are needed")
 
 
-def _runner(model: str | Path | Runner | Restorer, device: str, threads: int | None) -> Runner:
+def _runner(
+    model: str | Path | Runner | Twins | Restorer, device: str, threads: int | None
+) -> Twins:
     """The opened model; the last few stay open, for calls in a loop."""
     if not isinstance(model, str | Path):
-        return open_model(model, device=device, threads=threads)
+        return open_twins(model, device=device, threads=threads)
     state = zoo.resolve(model).stat()
     return _opened(model, device, threads, os.getcwd(), state.st_mtime_ns, state.st_size)
 
@@ -231,8 +241,8 @@ def _runner(model: str | Path | Runner | Restorer, device: str, threads: int | N
 @lru_cache(maxsize=4)
 def _opened(
     model: str | Path, device: str, threads: int | None, folder: str, changed: int, size: int
-) -> Runner:
-    return open_model(model, device=device, threads=threads)
+) -> Twins:
+    return open_twins(model, device=device, threads=threads)
 
 
 def _warn(message: str) -> None:

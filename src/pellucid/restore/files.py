@@ -24,7 +24,8 @@ from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_options, restore_picture
 from pellucid.restore.noise import estimate_sigma
-from pellucid.restore.runtime import Runner, available_threads, open_model
+from pellucid.restore.runtime import Runner, available_threads
+from pellucid.restore.twins import Twins, open_twins
 
 STREAM = "-"
 """Standard input or output."""
@@ -81,7 +82,7 @@ def denoise_files(
     inputs: Sequence[str | Path],
     out: str | Path,
     *,
-    model: str | Path | Runner | None = None,
+    model: str | Path | Runner | Twins | None = None,
     strength: float = 1.0,
     device: str = "auto",
     jobs: int = 1,
@@ -96,7 +97,8 @@ def denoise_files(
         inputs: Files, folders (searched through), or "-" for standard input.
         out: A file for one input, a folder otherwise, which keeps the inputs' tree; or "-" for
             standard output. A name without a picture's suffix is taken for a folder.
-        model: A shipped model's name, a model file or run folder, or a runner.
+        model: A shipped model's name, a model file or run folder, or a runner. Of shipped models
+            that are a pair, each picture takes the one that fits it, grey or colour.
         strength: 0 gives the pictures back, 1 is all that the model does.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         jobs: Pictures in work at a time; each takes its memory.
@@ -119,7 +121,7 @@ def denoise_files(
         raise OptionError("no input is given; give files, folders or - for standard input")
     work = plan(inputs, out)
     share = threads or max(1, available_threads() // jobs)
-    runner = open_model(model or zoo.DEFAULT, device=device, threads=share)
+    runner = open_twins(model or zoo.DEFAULT, device=device, threads=share)
 
     def do(job: Job) -> list[FileResult]:
         return _do(job, runner, strength, tile, overwrite)
@@ -246,7 +248,7 @@ def _each(
 
 
 def _do(
-    job: Job, runner: Runner, strength: float, tile: int | None, overwrite: bool
+    job: Job, runner: Twins, strength: float, tile: int | None, overwrite: bool
 ) -> list[FileResult]:
     """One file; whatever is wrong with it becomes its result."""
     result = FileResult(job.source, job.target, error=job.error)
@@ -272,7 +274,7 @@ def _do(
     return [replace(result, seconds=time.perf_counter() - began, error=reason)]
 
 
-def _restored(job: Job, runner: Runner, strength: float, tile: int | None) -> list[FileResult]:
+def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
     source = sys.stdin.buffer.read() if job.source == STREAM else Path(job.source)

@@ -25,6 +25,12 @@ SUFFIXES = (".onnx", ".safetensors")
 KEY = "pellucid"
 """Where both file formats keep the card: safetensors' metadata, ONNX's metadata_props."""
 
+TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray"}
+"""Models for colour, and the one for grey that was made beside each."""
+
+FAST = "-fast"
+"""Ends the name of a model's quicker form; twins are of one form."""
+
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _LARGEST_CARD_BYTES = 16 * 2**20
 
@@ -34,6 +40,19 @@ def names() -> list[str]:
     if not WEIGHTS.is_dir():
         return []
     return sorted({path.stem for path in WEIGHTS.iterdir() if path.suffix in SUFFIXES})
+
+
+def twin(name: str) -> str | None:
+    """The shipped model for grey beside one for colour, or the reverse; None where there is none.
+
+    Example:
+        >>> twin("a/file.onnx") is None
+        True
+    """
+    form = FAST if name.endswith(FAST) else ""
+    grey = {of_grey: colour for colour, of_grey in TWINS.items()}
+    other = (TWINS | grey).get(name.removesuffix(FAST))
+    return f"{other}{form}" if other and {name, f"{other}{form}"} <= set(names()) else None
 
 
 def card(name: str | Path) -> dict[str, Any]:
