@@ -27,6 +27,20 @@ def test_save_and_load_agree_exactly(kind: str, tmp_path: Path) -> None:
     assert again.metadata["scores"] == {"psnr": 20.5}
 
 
+def test_weights_of_16_bits_take_half_the_file_and_load_as_32(tmp_path: Path) -> None:
+    model = create("unet", channels=(32, 64), image_channels=3).eval()
+    nn.init.normal_(model.get_parameter("last.weight"), std=0.02)
+    whole = save(model, tmp_path / "whole.safetensors")
+    half = save(model, tmp_path / "half.safetensors", halves=True)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    again = load(half)
+    assert {tensor.dtype for tensor in again.state_dict().values()} == {torch.float32}
+    image = torch.rand(1, 3, 32, 32)
+    assert float((again(image) - model(image)).detach().abs().max()) < 1e-3
+    # What was rounded once is not rounded again.
+    assert save(again, tmp_path / "twice.safetensors", halves=True).read_bytes() == half.read_bytes()
+
+
 def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     model = create("conv", channels=(4,))
     first, second = (save(model, tmp_path / f"{i}.safetensors").read_bytes() for i in "12")

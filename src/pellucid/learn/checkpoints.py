@@ -50,7 +50,12 @@ def describe(model: Restorer, **more: Any) -> dict[str, Any]:
 
 
 def save(
-    model: Restorer, path: str | Path, *, state: dict[str, Tensor] | None = None, **more: Any
+    model: Restorer,
+    path: str | Path,
+    *,
+    state: dict[str, Tensor] | None = None,
+    halves: bool = False,
+    **more: Any,
 ) -> Path:
     """Write `model` to a `.safetensors` file, whole or not at all.
 
@@ -58,6 +63,8 @@ def save(
         model: Any model of this package.
         path: Where to; an existing file is replaced.
         state: Weights to write in place of the model's present ones.
+        halves: Round weights to 16 bits: half the file, at no visible loss. Loaded, they are of 32
+            bits again.
         **more: Metadata to keep, as in `describe`.
 
     Raises:
@@ -66,7 +73,10 @@ def save(
     target = Path(path)
     # The same bytes for the same weights: sorted names, dense and contiguous tensors.
     weights = {
-        name: tensor.detach().cpu().contiguous()
+        name: (tensor.half() if halves and tensor.is_floating_point() else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
         for name, tensor in sorted((state or model.state_dict()).items())
     }
     inherited = {key: model.metadata[key] for key in _KEPT if model.metadata.get(key)}
@@ -151,7 +161,7 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
         with safe_open(os.fspath(path), framework="pt") as file:
             names = list(file.keys())
             _check_weights(model, {name: tuple(file.get_slice(name).get_shape()) for name in names})
-            state = {name: file.get_tensor(name) for name in names}
+            state = {name: _whole(file.get_tensor(name)) for name in names}
         model.load_state_dict(state, assign=True)
     except PellucidError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -223,6 +233,10 @@ def _check_weights(model: Restorer, found: dict[str, tuple[int, ...]]) -> None:
                 f"weight '{name}' has shape {found.get(name)} but the model needs "
                 f"{wanted.get(name)}; the file does not belong to its own description"
             )
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
