@@ -33,7 +33,7 @@ ORDER = {
     "remotes places known sources arrays folders clean_photos datasets pairs models.base "
     "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
     "checkpoints muon lesson training export",
-    "restore": "__init__ tiles noise floats zoo runtime twins denoise files",
+    "restore": "__init__ tiles noise floats zoo exported openvino runtime twins denoise files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate runs demo",
 }
@@ -45,6 +45,7 @@ HOMES = {
     "onnx": "learn.export",
     "onnxscript": "learn.export",
     "onnxruntime": "restore.runtime",
+    "openvino": "restore.openvino",
     "matplotlib": "report.plots",
     "sklearn": "",
     "skimage": "report.baselines",
@@ -58,7 +59,7 @@ HOMES = {
     "typer": "cli",
     "torchvision": "",
     "requests": "",
-    "cv2": "",
+    "cv2": "report.baselines",
 }
 """Where each dependency may be named; a room stands for all in it, nothing for nowhere."""
 

@@ -43,7 +43,23 @@ class Device(StrEnum):
     mps = "mps"
 
 
+class Engine(StrEnum):
+    """Where to compute, and for a finished model by what."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+    openvino = "openvino"
+
+
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--device", help="Where to compute; openvino: on the processor, in bfloat16 where it can."
+    ),
+]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", help="Change the recipe: section.key=value.")
 ]
@@ -114,7 +130,7 @@ def denoise(
     strength: Annotated[
         float, typer.Option("--strength", help="From 0 (as it came) to 1 (all).")
     ] = 1.0,
-    device: DeviceOption = Device.auto,
+    device: EngineOption = Engine.auto,
     jobs: Annotated[int, typer.Option("--jobs", help="Pictures at a time.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     json_file: JsonFile = None,
@@ -255,7 +271,7 @@ def evaluate(
         int | None, typer.Option("--limit", help="Judge so many pictures at most.")
     ] = None,
     seed: Seed = 0,
-    device: DeviceOption = Device.auto,
+    device: EngineOption = Engine.auto,
     panel: Annotated[
         Path | None,
         typer.Option("--panel", callback=_place, help="Draw best, median and worst here."),

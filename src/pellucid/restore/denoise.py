@@ -34,7 +34,7 @@ __all__ = ["denoise", "estimate_sigma", "restore_picture"]
 
 Pixels = NDArray[np.float32]
 
-_TOGETHER = {"cpu": 2**18}
+_TOGETHER = {"cpu": 2**18, "openvino": 2**18}
 _TOGETHER_ELSEWHERE = 2**22
 """Pixels that go through the network at a time where a window is smaller: processors gain nothing
 from more, and graphics cards do."""
@@ -57,7 +57,7 @@ def denoise(
         model: A shipped model's name, a model file or run folder, or a model in memory. Of shipped
             models that are a pair, grey pictures take the one for grey and others that for colour.
         strength: 0 gives the picture back, 1 is all that the model does.
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino' (see `runtime.open_model`).
         tile: Side in pixels of the windows that a large picture is cut into.
         threads: Processor threads; all that this process may use unless given.
 

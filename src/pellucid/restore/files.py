@@ -100,7 +100,7 @@ def denoise_files(
         model: A shipped model's name, a model file or run folder, or a runner. Of shipped models
             that are a pair, each picture takes the one that fits it, grey or colour.
         strength: 0 gives the pictures back, 1 is all that the model does.
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
         jobs: Pictures in work at a time; each takes its memory.
         threads: Processor threads of the network; shared out among the jobs unless given.
         tile: Side in pixels of the windows that large pictures are cut into.

@@ -1,4 +1,4 @@
-"""Open a model file as a function on arrays: the one home of ONNX Runtime.
+"""Open a model as a function on arrays: the one home of ONNX Runtime.
 
 A `Runner` says what the network needs (channels, grid, reach) and maps (B, C, H, W) to the same
 shape. ONNX files run without torch; a user's own checkpoint is opened through `pellucid.learn`,
@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pellucid.errors import CheckpointError, OptionError, PellucidError, optional, unknown
+from pellucid.errors import CheckpointError, OptionError, optional, unknown
 from pellucid.restore import zoo
+from pellucid.restore.exported import ExportedRunner, Images, check_ports, first_line
+from pellucid.restore.openvino import OpenVinoRunner
 
 if TYPE_CHECKING:
     from pellucid.learn.models import Restorer
 
-Images = NDArray[np.float32]
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-_FOREIGN_MULTIPLE = 16
-"""Padding for a network that does not say what it needs: four halvings cover most."""
+DEVICES = ("auto", "cpu", "cuda", "mps", "openvino")
 
 
 class Runner(Protocol):
@@ -57,7 +53,7 @@ class Runner(Protocol):
         ...
 
 
-class OnnxRunner:
+class OnnxRunner(ExportedRunner):
     """A network in ONNX, run by ONNX Runtime.
 
     Args:
@@ -69,9 +65,8 @@ class OnnxRunner:
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
         import onnxruntime
 
-        self.metadata = zoo.metadata(path)
-        self.name = path.stem
-        providers, self.device = _providers(onnxruntime.get_available_providers(), device)
+        zoo.metadata(path)  # says what is wrong with a file that is no model at all
+        providers, device = _providers(onnxruntime.get_available_providers(), device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
         options.inter_op_num_threads = 1
@@ -86,65 +81,24 @@ class OnnxRunner:
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise CheckpointError(
-                f"cannot open {path}: {_first_line(error)}; export the model again"
+                f"cannot open {path}: {first_line(error)}; export the model again"
             ) from error
-        self._input, self._output, shape = _image_port(self._session, path)
-        self.channels = int(shape[1])
-        fixed = [side for side in shape[2:] if isinstance(side, int)]
-        self.image_size = (fixed[0], fixed[1]) if len(fixed) == 2 else None
-        if len(fixed) == 1:
-            raise CheckpointError(
-                f"{path} takes images of {shape[2]}x{shape[3]}: height and width must be both free "
-                "or both fixed; export it again"
-            )
-        self._batch = shape[0] if isinstance(shape[0], int) else None
-        try:
-            self.multiple_of = int(self.metadata.get("multiple_of", _FOREIGN_MULTIPLE))
-            halo = self.metadata.get("halo")
-            self.halo = None if halo is None else int(halo)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path}: its card is damaged ({error}); export it again"
-            ) from error
-        if self.multiple_of < 1 or (self.halo is not None and self.halo < 0):
-            raise CheckpointError(f"{path}: its card is damaged; export it again")
+        # Old exports list their weights among the inputs; those have initial values.
+        initial = {port.name for port in self._session.get_overridable_initializers()}
+        inputs = [port for port in self._session.get_inputs() if port.name not in initial]
+        outputs = self._session.get_outputs()
+        check_ports(
+            path,
+            [(port.shape, _element(port)) for port in inputs],
+            [_element(port) for port in outputs],
+        )
+        self._input, self._output = inputs[0].name, outputs[0].name
+        super().__init__(path, inputs[0].shape, device)
 
-    def __call__(self, images: Images) -> Images:
-        """Restored images of the same shape (B, C, H, W)."""
-        height, width = images.shape[2:]
-        if self.image_size is not None:
-            # As the network itself does before it pads to its grid.
-            down, right = self.image_size[0] - height, self.image_size[1] - width
-        else:
-            grid = 1 if self.metadata else self.multiple_of
-            down, right = -height % grid, -width % grid
-        if down > 0 or right > 0:
-            border = ((0, 0), (0, 0), (0, max(down, 0)), (0, max(right, 0)))
-            images = np.pad(images, border, mode="edge")
-        step = self._batch or len(images)
-        parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
-        restored = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return restored[:, :, :height, :width]
-
-    def _run(self, images: Images) -> Images:
-        given = len(images)
-        if self._batch and given < self._batch:
-            images = np.concatenate([images, np.repeat(images[-1:], self._batch - given, axis=0)])
-        try:
-            restored: Images = self._session.run(
-                [self._output], {self._input: np.ascontiguousarray(images)}
-            )[0]
-        except Exception as error:  # as above
-            raise CheckpointError(
-                f"model '{self.name}' cannot restore images of "
-                f"{images.shape[2]}x{images.shape[3]}: {_first_line(error)}"
-            ) from error
-        if restored.shape != images.shape:
-            raise CheckpointError(
-                f"model '{self.name}' made {restored.shape} of {images.shape}; "
-                "a restoring model keeps the shape"
-            )
-        return restored[:given].astype(np.float32, copy=False)
+    def compute(self, images: Images) -> Images:
+        """The network's own answer to contiguous images (B, C, H, W) that fit it."""
+        restored: Images = self._session.run([self._output], {self._input: images})[0]
+        return restored
 
 
 class TorchRunner:
@@ -209,13 +163,13 @@ def open_model(
 
     Args:
         model: A name of `zoo.names`, a path, a `Restorer`, or a runner (given back as it is).
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda', 'mps', or 'openvino' for that engine on the processor.
         threads: Processor threads; all that this process may use unless given.
 
     Raises:
         CheckpointError: No such file, or not a model that restores images.
         OptionError: An unknown name or device.
-        MissingExtraError: The model needs torch, which is not installed.
+        MissingExtraError: The model needs torch, or the device OpenVINO, which is not installed.
     """
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
@@ -224,9 +178,15 @@ def open_model(
     if not isinstance(model, str | Path):
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(model, torch.nn.Module):
+            if device == "openvino":
+                raise _unexported("a model in memory")
             return TorchRunner(model, device=device, threads=threads)
         return cast(Runner, model)
     path = zoo.resolve(model)
+    if device == "openvino":
+        if path.suffix.lower() != ".onnx":
+            raise _unexported(str(path))
+        return OpenVinoRunner(path, threads=threads or available_threads())
     if path.suffix.lower() == ".onnx":
         try:
             return OnnxRunner(path, device=device, threads=threads)
@@ -241,6 +201,13 @@ def open_model(
     restorer = checkpoints.load(path)
     name = path.parent.name if path.stem == "model" else path.stem
     return TorchRunner(restorer, device=device, threads=threads, name=name)
+
+
+def _unexported(what: str) -> OptionError:
+    return OptionError(
+        f"OpenVINO runs exported models, and {what} is none; write one with "
+        "'pellucid export MODEL -o model.onnx'"
+    )
 
 
 def available_threads() -> int:
@@ -267,29 +234,6 @@ def _check_device(device: str, there: Sequence[str]) -> None:
         )
 
 
-def _image_port(session: Any, path: Path) -> tuple[str, str, list[Any]]:
-    """Names of the image's input and output, and the input's shape (B, C, H, W)."""
-    # Old exports list their weights among the inputs; those have initial values.
-    initial = {port.name for port in session.get_overridable_initializers()}
-    inputs = [port for port in session.get_inputs() if port.name not in initial]
-    outputs = session.get_outputs()
-    problem = ""
-    if len(inputs) != 1 or not outputs:
-        problem = f"it has {len(inputs)} inputs and {len(outputs)} outputs"
-    elif len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (1, 3):
-        problem = f"its input is {inputs[0].shape}"
-    elif inputs[0].type != "tensor(float)" or outputs[0].type != "tensor(float)":
-        problem = f"it maps {inputs[0].type} to {outputs[0].type}"
-    if problem:
-        raise CheckpointError(
-            f"{path} does not restore images: {problem}; one float32 input "
-            "(batch, 1 or 3 channels, height, width) and an output of the same shape are needed"
-        )
-    return inputs[0].name, outputs[0].name, list(inputs[0].shape)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    if isinstance(error, PellucidError):
-        return text
-    return text.splitlines()[0][:300] if text else type(error).__name__
+def _element(port: Any) -> str:
+    """'float' for a tensor of float32."""
+    return str(port.type).removeprefix("tensor(").removesuffix(")")
