@@ -87,3 +87,19 @@ def test_the_state_resumes_to_the_same_bits() -> None:
     taught(other, resumed, 3)
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("gradient", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("weights", [torch.contiguous_format, torch.channels_last])
+def test_a_step_is_the_same_in_every_layout(
+    weights: torch.memory_format, gradient: torch.memory_format
+) -> None:
+    def stepped(of: torch.memory_format, under: torch.memory_format) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Conv2d(8, 12, 3, bias=False).to(memory_format=of)
+        model.weight.grad = seeded(12, 8, 3, 3).contiguous(memory_format=under)
+        Muon(model.parameters(), lr=0.1, halves=False).step()
+        return model.weight.detach()
+
+    plain = stepped(torch.contiguous_format, torch.contiguous_format)
+    torch.testing.assert_close(stepped(weights, gradient), plain, rtol=0, atol=1e-5)

@@ -72,13 +72,15 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["average"] = torch.zeros_like(parameter)
             state["average"].lerp_(parameter.grad, 1 - group["momentum"])
-            nesterov = parameter.grad.lerp(state["average"], group["momentum"])
-            directions.append(nesterov.flatten(1))
+            # Laid out as the parameter is, so that columns mean the same in both.
+            nesterov = torch.empty_like(parameter)
+            torch.lerp(parameter.grad, state["average"], group["momentum"], out=nesterov)
+            directions.append(_matrix(nesterov))
         stack = torch.stack(directions)
         steps = orthogonal(stack.bfloat16() if group["halves"] else stack)
         scale = 0.2 * max(stack.shape[1:]) ** 0.5
         for parameter, step in zip(same, steps, strict=True):
-            parameter.add_(step.to(parameter.dtype).view_as(parameter), alpha=-group["lr"] * scale)
+            _matrix(parameter).add_(step, alpha=-group["lr"] * scale)
 
     def _adam(self, parameter: Tensor, rate: float) -> None:
         assert parameter.grad is not None
@@ -93,6 +95,16 @@ class Muon(torch.optim.Optimizer):
         count = float(state["step"])
         root = (state["square"] / (1 - 0.999**count)).sqrt_().add_(1e-8)
         parameter.addcdiv_(state["average"], root, value=-rate / (1 - 0.9**count))
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A weight (O, ...) as a matrix (O, N) on the same memory, whatever its layout.
+
+    In which order the columns come is all the same to what is done to them.
+    """
+    if weight.ndim == 4 and not weight.is_contiguous():
+        weight = weight.permute(0, 2, 3, 1)
+    return weight.view(len(weight), -1)
 
 
 def orthogonal(matrices: Tensor, rounds: int = 5) -> Tensor:

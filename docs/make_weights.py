@@ -1,0 +1,134 @@
+"""Put trained networks into the box: ``python docs/make_weights.py NAME RUN [NAME RUN ...]``.
+
+Of each run folder it takes the best weights, rounds them to 16 bits, and writes into the package's
+``weights`` folder NAME.safetensors (to train further), NAME.onnx (to run) and NAME.md (the card:
+recipe, data and their terms, how long it took, scores, limits). Scores are made here, on pictures
+of `clean_photographs` that were held out of training and of every choice (its test part), so
+``$PELLUCID_DATA`` must list the folder that holds them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pellucid.images.files import atomic
+from pellucid.learn import checkpoints, recipes
+from pellucid.learn.export import export
+from pellucid.learn.models import Restorer, summary
+from pellucid.report.evaluate import evaluate
+from pellucid.restore import zoo
+
+SIGMAS = (5, 15, 25, 50)
+MACHINE = "two cores of a server processor, bfloat16"
+
+USES = {
+    "gaussian-gray": "The benchmark network for grey photographs: blind to white Gaussian noise "
+    "that is not clipped. For pictures of your own take `photo`, which knows more kinds of damage.",
+    "gaussian-color": "The benchmark network for colour photographs: blind to white Gaussian noise "
+    "that is not clipped. For pictures of your own take `photo`, which knows more kinds of damage.",
+    "photo": "What `pellucid denoise` uses for colour pictures: sensor noise, grain, JPEG, white "
+    "noise, or nothing wrong at all, without being told which.",
+    "photo-gray": "What `pellucid denoise` uses for grey pictures, also where they are stored as "
+    "RGB: sensor noise, grain, JPEG, white noise, or nothing wrong at all.",
+}
+LIMITS = """\
+- Learnt from photographs: pages of text, X-rays and microscope pictures are other worlds.
+- Noise beyond a sigma of about 55/255 was not in training.
+- Detail that noise has buried is smoothed, not invented; `--strength` below 1 keeps some grain.
+- Trained on pictures with the terms above; check them before any use that is not research."""
+
+
+def put(name: str, run: Path) -> dict[str, Any]:
+    """Write the three files of a model, and give back its card."""
+    model = checkpoints.load(run)
+    told = recipes.read(run / "recipe.toml")
+    with (run / "history.csv").open(encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    settings = told.train
+    steps = len(history) * (settings.steps or 0)
+    training = {
+        "epochs": len(history),
+        "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
+        "steps": steps,
+        "megapixels": round(steps * settings.batch * (settings.crop or 0) ** 2 / 1e6),
+        "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
+        "machine": MACHINE,
+    }
+    target = zoo.WEIGHTS / f"{name}.safetensors"
+    target.parent.mkdir(exist_ok=True)
+    # Judged as it will be used: with the rounded weights.
+    checkpoints.save(model, target, halves=True)
+    model = checkpoints.load(target)
+    scores = {"clean_photographs test": _scores(model)}
+    checkpoints.save(model, target, halves=True, scores=scores, training=training)
+    export(checkpoints.load(target), zoo.WEIGHTS / f"{name}.onnx")
+    card = checkpoints.read_metadata(target)
+    with atomic(zoo.WEIGHTS / f"{name}.md") as file:
+        file.write(_card(name, card, summary(model).flops_per_pixel).encode())
+    return card
+
+
+def _scores(model: Restorer) -> dict[str, dict[str, float]]:
+    found = {}
+    for sigma in (0, *SIGMAS):
+        damage = f"gaussian:{sigma}/255" if sigma else "none"
+        report = evaluate(model, "clean_photographs", damage, clip=False, split="test")
+        found[damage] = {
+            "damaged_psnr": report.damaged["psnr"],
+            "psnr": round(report.restored["psnr"], 3),
+            "ssim": round(report.restored["ssim"], 4),
+        }
+        if not sigma:
+            del found[damage]["damaged_psnr"]
+        else:
+            found[damage]["damaged_psnr"] = round(found[damage]["damaged_psnr"], 3)
+    return found
+
+
+def _card(name: str, card: dict[str, Any], flops: float) -> str:
+    told, training = card["recipe"], card["training"]
+    rows = [
+        f"| {damage} | {s.get('damaged_psnr', '-')} | {s['psnr']:.2f} | {s['ssim']:.4f} |"
+        for damage, s in card["scores"]["clean_photographs test"].items()
+    ]
+    start = told["train"].get("start")
+    return f"""# {name}
+
+{USES[name]}
+
+- Network: `{card["model"]}` {json.dumps(card["options"])}; {flops / 1000:.0f} kFLOP a pixel.
+- Recipe: `pellucid train {name} -o RUN --set train.epochs={training["epochs"]}`\
+{f", which begins with `{start}`" if start else ""}.
+- Damage: `{told["damage"]["with"]}`{"" if told["damage"]["clip"] else ", not clipped"}.
+- Training: {training["steps"]:,} steps, {training["megapixels"]:,} megapixels, \
+{training["hours"]:.1f} hours on {training["machine"]}; the best of its epochs by validation, \
+number {training["best_epoch"]}.
+- Data: `{card["data"]}`. Terms: {card["licence"]}.
+- Weights rounded to 16 bits. Version {card["version"]}.
+
+Scores on the pictures of `{card["data"]}` that were held out as its test, noise not clipped, PSNR
+in dB and SSIM; `none` is a clean picture given back:
+
+```sh
+pellucid evaluate {name} --data clean_photographs --with gaussian:25/255 --no-clip
+```
+
+| damage | before | after | SSIM |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+Limits
+
+{LIMITS}
+"""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or len(sys.argv) % 2 == 0:
+        sys.exit((__doc__ or "").splitlines()[0])
+    for given, folder in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        print(given, json.dumps(put(given, Path(folder))["scores"]))
