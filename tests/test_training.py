@@ -278,20 +278,23 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
         taught(tmp_path, resume=True, learning_rate=0.5)
 
 
-PLATEAU = {"schedule": "plateau", "ema": 0.9, "optimizer": "muon"}
+OPEN_ENDED = {"schedule": "rsqrt", "ema": 0.9, "optimizer": "muon"}
 
 
-def test_a_plateau_rises_over_an_epoch_and_falls_over_the_last_fifth() -> None:
-    chosen = Train(schedule="plateau", epochs=10, learning_rate=1.0)
+def test_an_open_ended_rate_rises_over_an_epoch_falls_slowly_and_ends_at_nothing() -> None:
+    chosen = Train(schedule="rsqrt", epochs=10, learning_rate=1.0)
     rates = [learning_rate(chosen, done / 100) for done in range(100)]
     assert rates[0] < 0.01
-    assert rates[10:81] == pytest.approx([1.0] * 71)
-    assert rates[90] == pytest.approx(0.5)
-    assert rates[99] == pytest.approx(0.05)
+    assert rates[40] == pytest.approx(0.5**0.5)
+    assert rates[80] == pytest.approx(3**-0.5)
+    assert rates[90] == pytest.approx(0.5 * 3.25**-0.5)
+    assert rates[99] < 0.03
+    longer = chosen.model_copy(update={"epochs": 100})
+    assert [learning_rate(longer, done / 1000) for done in range(81)] == pytest.approx(rates[:81])
 
 
-def test_a_run_on_its_plateau_ends_as_if_begun_with_the_epochs_it_is_given(tmp_path: Path) -> None:
-    begun = taught(tmp_path_of(tmp_path, "begun"), epochs=10, **PLATEAU)
+def test_an_open_ended_run_ends_as_if_begun_with_the_epochs_it_is_given(tmp_path: Path) -> None:
+    begun = taught(tmp_path_of(tmp_path, "begun"), epochs=10, **OPEN_ENDED)
     # The same run, but first with 40 epochs in mind, and stopped after its eighth.
     folder = tmp_path_of(tmp_path, "longer")
     with pytest.raises(KeyboardInterrupt):
@@ -299,12 +302,12 @@ def test_a_run_on_its_plateau_ends_as_if_begun_with_the_epochs_it_is_given(tmp_p
             small(),
             data(),
             parse("gaussian:0.2"),
-            Train.model_validate({"epochs": 40, "batch": 16} | PLATEAU),
+            Train.model_validate({"epochs": 40, "batch": 16} | OPEN_ENDED),
             folder=folder,
             device="cpu",
             watch=stop_after(9),
         )
-    resumed = taught(folder, resume=True, epochs=10, **PLATEAU)
+    resumed = taught(folder, resume=True, epochs=10, **OPEN_ENDED)
     assert len(resumed.history) == 10
     assert equal(begun.model, resumed.model)
 
@@ -317,10 +320,10 @@ def stop_after(epoch: int) -> Callable[[Epoch], None]:
     return watch
 
 
-def test_a_run_beyond_its_plateau_keeps_its_epochs(tmp_path: Path) -> None:
-    taught(tmp_path, epochs=10, **PLATEAU)
+def test_a_run_near_its_end_keeps_its_epochs(tmp_path: Path) -> None:
+    taught(tmp_path, epochs=10, **OPEN_ENDED)
     with pytest.raises(OptionError, match=r"epochs changed.*1\.25 to each"):
-        taught(tmp_path, resume=True, epochs=20, **PLATEAU)
+        taught(tmp_path, resume=True, epochs=20, **OPEN_ENDED)
 
 
 def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:

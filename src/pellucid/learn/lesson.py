@@ -24,7 +24,7 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.models import Restorer
 from pellucid.learn.muon import Muon
 from pellucid.learn.pictures import Pictures
-from pellucid.learn.recipes import PLATEAU, Train
+from pellucid.learn.recipes import HALVED, OPEN, Train
 
 SHOWN = 8
 LARGEST_VALIDATION_CROP = 256
@@ -56,8 +56,10 @@ def seeded(device: torch.device, *numbers: int) -> torch.Generator:
 def learning_rate(settings: Train, progress: float) -> float:
     """The rate when `progress` of the run, from 0 to 1, is done."""
     rate = settings.learning_rate
-    if settings.schedule == "plateau":
-        return rate * min(1.0, progress * settings.epochs + 1e-3, (1 - progress) / (1 - PLATEAU))
+    if settings.schedule == "rsqrt":
+        done = progress * settings.epochs
+        falling = (1 + done / HALVED) ** -0.5
+        return rate * falling * min(1.0, done + 1e-3, (1 - progress) / (1 - OPEN))
     if progress < settings.warmup:
         return rate * max(progress, 1e-3) / settings.warmup
     progress = (progress - settings.warmup) / (1 - settings.warmup)

@@ -16,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pellucid.errors import OptionError, unknown
 
-PLATEAU = 0.8
-"""Share of a run on the plateau schedule after which the rate falls (Haegele et al. 2024,
-https://arxiv.org/abs/2405.18392, find a fifth to be as good as a cosine of the whole length)."""
+OPEN = 0.8
+"""Share of a run on the schedule 'rsqrt' after which its rate falls to nothing. Until then nothing
+depends on how long the run will be (Zhai et al. 2022, https://arxiv.org/abs/2106.04560)."""
+
+HALVED = 4
+"""On that schedule, epochs after which the square of the rate is halved."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -68,10 +71,11 @@ class Train(_Section):
         optimizer: 'adam', 'adamw' or 'muon'.
         learning_rate: At its highest.
         schedule: 'constant', 'cosine' (down to nothing at the end), 'step' (a tenth after two
-            thirds of the run, again after five sixths) or 'plateau' (up over the first epoch,
-            constant, and straight down to nothing over the last fifth; such a run may be resumed
-            with other epochs while it is on its plateau, and ends as if begun with them).
-        warmup: Share of the run in which the rate rises from nothing; not on a plateau.
+            thirds of the run, again after five sixths) or 'rsqrt' (up over the first epoch,
+            down with the square root of the epochs done, and straight to nothing over the last
+            fifth; such a run may be resumed with other epochs until that fifth begins, and ends as
+            if it had been begun with them).
+        warmup: Share of the run in which the rate rises from nothing; not for 'rsqrt'.
         weight_decay: For 'adamw' decoupled (Loshchilov and Hutter 2019,
             https://arxiv.org/abs/1711.05101), for 'adam' added to the gradient.
         clip_gradient: Largest norm of a step's gradient; None does not limit.
@@ -92,7 +96,7 @@ class Train(_Section):
     loss: Literal["mse", "bce", "l1", "charbonnier", "psnr"] | None = None
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
-    schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "rsqrt"] = "constant"
     warmup: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     clip_gradient: float | None = Field(None, gt=0)
@@ -106,11 +110,11 @@ class Train(_Section):
         """Whether `done` epochs under the settings `before` began a run under these."""
         if self == before:
             return True
-        level = PLATEAU * min(self.epochs, before.epochs)
+        open_until = OPEN * min(self.epochs, before.epochs)
         return (
-            self.schedule == "plateau"
+            self.schedule == "rsqrt"
             and self == before.model_copy(update={"epochs": self.epochs})
-            and done <= level
+            and done <= open_until
         )
 
 

@@ -29,7 +29,7 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.lesson import Lesson, Row, seeded
 from pellucid.learn.models import Restorer
 from pellucid.learn.pictures import Pictures
-from pellucid.learn.recipes import PLATEAU, Train
+from pellucid.learn.recipes import OPEN, Train
 
 # Lightning speaks of tips, workers and precision plugins that do not concern a reader of ours.
 for _name in ("lightning.pytorch", "lightning.fabric"):
@@ -210,8 +210,8 @@ def _finished(state: Path, settings: Train) -> list[Row] | None:
         changed = [k for k, v in settings.model_dump().items() if kept["settings"].get(k) != v]
         raise OptionError(
             f"a resumed run goes on as it began, but {', '.join(changed)} changed; "
-            "train into another folder to use other settings (only the plateau schedule takes "
-            f"other epochs, at most {1 / PLATEAU:g} to each that is done)"
+            "train into another folder to use other settings (only the schedule 'rsqrt' takes "
+            f"other epochs, at least {1 / OPEN:g} to each that is done)"
         )
     return history if _ends(history, settings) else None
 

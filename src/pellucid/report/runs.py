@@ -329,7 +329,7 @@ def _taken_up(folder: Path, recipe: Recipe) -> Path:
     """The folder of a run to resume, after a look whether it is the same run."""
     kept = folder / RECIPE
     before = recipes.read(kept) if kept.exists() else recipe
-    # How far a run on a plateau got, and so which epochs it may take, is for `training` to say.
+    # How far an open-ended run got, and so which epochs it may take, is for `training` to say.
     same = before.model_copy(update={"train": recipe.train})
     told = same if recipe.train.continues(before.train, 0) else before
     for section in ("model", "data", "damage", "train"):
