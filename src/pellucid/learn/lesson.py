@@ -58,7 +58,7 @@ def learning_rate(settings: Train, progress: float) -> float:
     rate = settings.learning_rate
     if settings.schedule == "rsqrt":
         done = progress * settings.epochs
-        falling = (1 + done / HALVED) ** -0.5
+        falling = 1 / math.sqrt(1 + done / HALVED)
         return rate * falling * min(1.0, done + 1e-3, (1 - progress) / (1 - OPEN))
     if progress < settings.warmup:
         return rate * max(progress, 1e-3) / settings.warmup
