@@ -1,0 +1,164 @@
+"""Promises of benchmarks/: each script runs, on tiny networks and pictures, and counts right."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("skimage")
+
+import networks
+from pellucid import images
+from pellucid.errors import OptionError
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+Bench = Callable[[str], ModuleType]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A script as a module, found as Python finds it when it is run."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: np.ndarray) -> Path:
+    """Small data sets of the names that the scripts ask for, where `find` looks."""
+    root = tmp_path / "data"
+    for name, channels in (("set12", 1), ("bsd68", 1), ("cbsd68", 3), ("photos", 3)):
+        (root / name).mkdir(parents=True)
+        for i in range(10 if name == "photos" else 3):
+            picture = np.roll(scene, 9 * i, axis=1)
+            picture = picture if channels == 3 else picture[..., 1:2]
+            images.write(root / name / f"{i}.png", picture)
+    (root / "polyu").mkdir()
+    for i in range(2):
+        worse = np.roll(scene, 2 + i, axis=0)
+        images.write(root / "polyu" / f"cam_{i}_mean.JPG", scene)
+        images.write(root / "polyu" / f"cam_{i}_real.JPG", worse)
+    monkeypatch.setenv("PELLUCID_DATA", str(root))
+    return root
+
+
+def same(path: Path, channels: int) -> Path:
+    """A network that gives back what it gets."""
+    return networks.pointwise(path, "Mul", 1.0, channels=channels)
+
+
+# tables and scenes
+
+
+def test_a_table_is_markdown_and_lines_up(bench: Bench) -> None:
+    tables = bench("tables")
+    lines = tables.table(["a", "bcd"], [["1234", "5"], ["6", "7"]]).splitlines()
+    assert lines == ["| a    | bcd |", "| ---- | --- |", "| 1234 | 5   |", "| 6    | 7   |"]
+    assert tables.slashed([31.634, None, 26.0]) == "31.63 / - / 26.00"
+    assert tables.slashed([]) == "-"
+    assert [tables.times(x) for x in (4357.5, 12.4, 7.21, 0.0534)] == ["4358", "12", "7.2", "0.053"]
+    assert tables.machine()["packages"]["numpy"] == np.__version__
+
+
+def test_a_scene_of_any_size_has_no_edge_of_its_own(bench: Bench) -> None:
+    scenes = bench("scenes")
+    one = scenes.photograph(900, 1400)
+    assert one.shape == (900, 1400, 3)
+    assert np.array_equal(one[426], one[427])
+    assert np.array_equal(one[:, 639], one[:, 640])
+    grey = scenes.photograph(5, 7, 1)
+    assert grey.shape == (5, 7, 1)
+    noise = scenes.noisy(np.full((300, 200, 1), 128, np.uint8), 15).astype(float) - 128
+    assert noise.std() == pytest.approx(15, rel=0.03)
+    again = scenes.noisy(np.full((300, 200, 1), 128, np.uint8), 15).astype(float) - 128
+    assert np.array_equal(noise, again)
+
+
+def test_psnr_is_that_of_scikit_image(bench: Bench, scene: np.ndarray) -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    scenes = bench("scenes")
+    damaged = scenes.noisy(scene, 10)
+    expected = peak_signal_noise_ratio(scene, damaged)
+    assert scenes.psnr(damaged, scene) == pytest.approx(expected)
+    assert scenes.psnr(scene, scene) == np.inf
+
+
+# denoisers
+
+
+def test_a_quick_run_of_the_denoisers_has_every_figure(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    denoisers = bench("denoisers")
+    out = tmp_path / "d.json"
+    model = networks.box(tmp_path / "box.onnx", radius=1)
+    networks.box(tmp_path / "box-fast.onnx", radius=1)
+    chosen = ["--only", "pellucid onnx float32", "pellucid fast", "OpenCV NLM", "TV-Chambolle"]
+    given = [str(model), "--quick", "--data", "photos", "--sides", "64", "-o", str(out)]
+    denoisers.main([*given, *chosen])
+    told = json.loads(out.read_text())
+    assert list(told["gray"]) == chosen[1:]
+    assert "color" not in told
+    for one in told["gray"].values():
+        assert one["seconds_per_megapixel"]["64"] > 0
+        assert 10e6 < one["peak"]["64"] < 1e9
+        assert 15 < one["psnr"]["25"] < 40
+    # No torch where none is needed: that alone takes more.
+    assert told["gray"]["pellucid onnx float32"]["peak"]["64"] < 150e6
+    for kind in ("float32", "bf16", "int8"):
+        assert max(told["matrix_rates"][kind].values()) > 1e8
+    shown = capsys.readouterr().out
+    assert "gray" in shown
+    assert "| TV-Chambolle" in shown
+
+
+def test_ratios_and_shares_are_counted_right(bench: Bench) -> None:
+    denoisers = bench("denoisers")
+
+    def one(psnr: float, seconds: float, **more: Any) -> dict[str, Any]:
+        told = {"psnr": {"15": psnr + 3, "25": psnr}, "seconds_per_megapixel": {"512": seconds}}
+        return {**told, "peak": {"512": 2e8}, "products": None, "flops_per_pixel": None, **more}
+
+    told = {
+        "sides": [512],
+        "matrix_rates": {"float32": {"numpy": 1e11, "torch": 2e11}},
+        "gray": {
+            "pellucid onnx float32": one(29.1, 0.5, products="float32", flops_per_pixel=5e4),
+            "BM3D": one(28.5, 20.0),
+            "OpenCV NLM": one(27.0, 0.25),
+        },
+    }
+    ours, bm3d, opencv = denoisers.rows(told, "gray")
+    assert ours == [
+        *("pellucid onnx float32", "32.10 / 29.10", "0.5", "200"),
+        *("40", "+0.60", "0.5", "+2.10", "50"),
+    ]
+    assert bm3d[4:] == ["-", "-", "0.013", "+1.50", "-"]
+    assert opencv[4:8] == ["80", "-1.50", "-", "-"]
+
+
+def test_the_arithmetic_of_a_network_is_told_by_its_card(bench: Bench, tmp_path: Path) -> None:
+    from commands import untrained
+    from pellucid.learn.models import create
+    from pellucid.learn.models.summary import summary
+
+    made = bench("anatomy").anatomy(untrained(tmp_path / "m.safetensors", image_channels=1))
+    expected = summary(create("conv", channels=(4,), image_channels=1))
+    assert made.flops_per_pixel == expected.flops_per_pixel
+    assert bench("anatomy").anatomy(same(tmp_path / "m.onnx", 1)) is None
+
+
+def test_two_networks_for_one_kind_are_refused(bench: Bench, tmp_path: Path) -> None:
+    denoisers = bench("denoisers")
+    models = [str(same(tmp_path / f"{i}.onnx", 1)) for i in range(2)]
+    with pytest.raises(OptionError, match=r"second network for gray"):
+        denoisers.main([*models, "--quick"])
