@@ -162,3 +162,69 @@ def test_two_networks_for_one_kind_are_refused(bench: Bench, tmp_path: Path) -> 
     models = [str(same(tmp_path / f"{i}.onnx", 1)) for i in range(2)]
     with pytest.raises(OptionError, match=r"second network for gray"):
         denoisers.main([*models, "--quick"])
+
+
+# published
+
+
+def test_the_published_table_has_our_rows_and_their_distances(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = bench("published")
+    out = tmp_path / "p.json"
+    models = [str(same(tmp_path / f"{name}.onnx", c)) for name, c in (("grey", 1), ("rgb", 3))]
+    published.main([*models, "--limit", "2", "-o", str(out)])
+    grey, rgb = json.loads(out.read_text())
+    assert list(grey["sets"]) == ["set12", "bsd68"]
+    assert list(rgb["sets"]) == ["cbsd68"]
+    # What does nothing has the score of the noise, but for its clipping at the end.
+    assert grey["sets"]["set12"]["damaged"] == pytest.approx([24.6, 20.2, 14.2], abs=0.3)
+    assert grey["sets"]["set12"]["psnr"][0] == pytest.approx(24.6, abs=0.8)
+    shown = capsys.readouterr().out
+    assert "not comparable" in shown
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in shown.splitlines()[2:]
+            if line.startswith("|")}  # fmt: skip
+    assert rows["FFDNet"][3].strip() == "31.63 / 29.19 / 26.29"
+    assert "**grey**" in rows
+    assert rows["over DRUNet"][2].strip() == "-"  # the last is for colour, on no grey set
+    gap = grey["sets"]["bsd68"]["psnr"][1] - 29.19
+    assert f"{gap:+.2f}" in shown
+
+
+def test_every_published_figure_has_a_source_and_falls_with_the_noise(bench: Bench) -> None:
+    published = bench("published")
+    assert set(published.BARS) < set(published.PUBLISHED)
+    for method in published.PUBLISHED.values():
+        assert "https://" in method.source
+        assert set(method.psnr) <= set(published.SETS)
+        for scores in method.psnr.values():
+            assert len(scores) == len(published.SIGMAS)
+            assert list(scores) == sorted(scores, reverse=True)
+
+
+# real noise
+
+
+def test_real_noise_is_scored_beside_the_input(
+    bench: Bench,
+    sets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real_noise = bench("real_noise")
+    assert "BM3D" in real_noise.CLASSICAL
+    # Seconds for each picture, and of the same form as the other.
+    monkeypatch.delitem(real_noise.CLASSICAL, "BM3D")
+    out = tmp_path / "r.json"
+    model = same(tmp_path / "m.onnx", 3)
+    few = ["--limit", "1", "-o", str(out), "--levels", "10"]
+    real_noise.main([str(model), *few, "--only", *list(real_noise.CASES)[:2]])
+    found = json.loads(out.read_text())
+    assert list(found) == list(real_noise.CASES)[:2]
+    for methods in found.values():
+        assert list(methods) == ["input", "m", "OpenCV NLM", "OpenCV NLM, told 10"]
+        assert methods["m"]["psnr"] == pytest.approx(methods["input"]["psnr"], abs=0.05)
+        assert methods["m"]["worst_gain"] == pytest.approx(0, abs=0.05)
+        assert methods["input"]["n"] == 1
+    assert "PolyU (1 pictures)" in capsys.readouterr().out
