@@ -228,3 +228,80 @@ def test_real_noise_is_scored_beside_the_input(
         assert methods["m"]["worst_gain"] == pytest.approx(0, abs=0.05)
         assert methods["input"]["n"] == 1
     assert "PolyU (1 pictures)" in capsys.readouterr().out
+
+
+# no harm
+
+
+def test_a_network_that_does_nothing_does_no_harm(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_harm = bench("no_harm")
+    out = tmp_path / "h.json"
+    given = ["--data", "photos", "--split", "all", "--limit", "3", "-o", str(out)]
+    no_harm.main([str(same(tmp_path / "m.onnx", 3)), *given, "--sigmas", "0", "5", "25"])
+    told = json.loads(out.read_text())
+    assert list(told["sigmas"]) == ["0", "5", "25"]
+    assert [len(part) for part in told["sigmas"].values()] == [3, 3, 3]
+    assert all(one["restored"] == 100 for one in told["sigmas"]["0"])
+    shown = capsys.readouterr().out
+    assert "clean pictures: mean 100.00 dB, worst 100.00 dB" in shown
+    assert "worst gain of all: +0.00 dB" in shown
+
+
+def test_the_worst_picture_is_named(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_harm = bench("no_harm")
+    blur = networks.box(tmp_path / "blur.onnx", channels=3, radius=1)
+    given = ["--data", "photos", "--split", "all", "--sigmas", "1", "55"]
+    no_harm.main([str(blur), *given])
+    shown = capsys.readouterr().out.splitlines()
+    light, heavy = (line.split("|")[1:-1] for line in shown[2:4])
+    assert (int(light[6]), int(heavy[6])) == (10, 0)
+    assert float(light[4]) < 0 < float(heavy[4])
+    assert light[7].strip().endswith(".png")
+    assert shown[-1] == f"worst gain of all: {light[5].strip()} dB"
+
+
+# large
+
+
+def test_a_large_picture_comes_back_without_a_seam_and_its_cost_is_told(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = bench("large")
+    out = tmp_path / "l.json"
+    model = networks.box(tmp_path / "box.onnx", channels=3, radius=2)
+    large.main([str(model), "--side", "700", "--region", "600", "-o", str(out)])
+    told = json.loads(out.read_text())
+    near, far = told["region"]["near borders"], told["region"]["elsewhere"]
+    assert near["pixels"] > 5_000
+    assert near["pixels"] + far["pixels"] == 600**2
+    assert max(near["largest"], far["largest"]) <= 1
+    assert max(near["differ"], far["differ"]) < 1e-3
+    assert 20e6 < told["peak"] < 600e6
+    assert told["seconds"] > 0
+    assert "peak 0." in capsys.readouterr().out
+
+
+def test_a_seam_would_be_found(bench: Bench, tmp_path: Path) -> None:
+    import pellucid
+    from pellucid.restore.runtime import open_model
+
+    large, scenes = bench("large"), bench("scenes")
+    # Its card hides that it looks around.
+    liar = open_model(networks.box(tmp_path / "box.onnx", radius=5))
+    honest = liar.halo
+    liar.halo = 0
+    damaged = scenes.noisy(scenes.photograph(700, 700, 1), 15)
+    restored = np.uint8(np.rint(pellucid.denoise(damaged, model=liar) * 255))
+    down, across = large.borders(700, 700, liar)
+    liar.halo = honest
+    place = slice(40, 660)
+    whole = large.in_one_piece(damaged, place, place, liar)
+    near = down[place, None] | across[None, place]
+    found = large.compared(restored[place, place], whole, near)
+    assert found["near borders"]["largest"] > 10 * max(1, found["elsewhere"]["largest"])
+    assert found["near borders"]["differ"] > 0.1
+    assert found["elsewhere"]["differ"] < 1e-3
