@@ -156,7 +156,7 @@ def collected(given: argparse.Namespace) -> dict[str, Any]:
     from pellucid.report.trial import spread
     from pellucid.restore.runtime import open_model
 
-    sides = tuple(given.sides or ((64, 96) if given.quick else SIDES))
+    sides = tuple(given.sides or ((64,) if given.quick else SIDES))
     sigmas = (SIGMA,) if given.quick else SIGMAS
     cases: list[tuple[str, Path | None, int, int]] = []
     flops: dict[int, float | None] = {}
@@ -194,9 +194,9 @@ def collected(given: argparse.Namespace) -> dict[str, Any]:
         mine = {name: file for name, file, planes, _ in cases if planes == channels}
         if not mine:
             continue
-        size = 96 if given.quick else None
+        size = 64 if given.quick else None
         part = datasets.load(given.data, channels=channels, size=size).split(given.split)
-        part = part.subset(spread(len(part), 2 if given.quick else given.limit))
+        part = part.subset(spread(len(part), 1 if given.quick else given.limit))
         told[kind] = {}
         for name, file in mine.items():
             runs = {side: taken[name, channels, side] for side in sides}
