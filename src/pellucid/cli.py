@@ -325,11 +325,17 @@ def models(
     from pellucid.learn import recipes
     from pellucid.restore import zoo
 
-    print("in the box: " + (", ".join(zoo.names()) or "none yet; train one"))
+    print("in the box (pellucid denoise INPUT -o OUT --model NAME):")
+    boxed = {title: (zoo.card(title).get("recipe") or {}).get("about") for title in zoo.names()}
+    _list(boxed or {"none": "train one"})
     print("recipes (pellucid train NAME -o RUN):")
-    for title in recipes.names():
-        about = textwrap.wrap(recipes.read(title).about, max(40, _width() - 26))
-        print(f"  {title:24}" + f"\n{'':26}".join(about))
+    _list({title: recipes.read(title).about for title in recipes.names()})
+
+
+def _list(lines: dict[str, Any]) -> None:
+    for title, about in lines.items():
+        wrapped = textwrap.wrap(str(about or ""), max(40, _width() - 26))
+        print(f"  {title:24}" + f"\n{'':26}".join(wrapped))
 
 
 def _width() -> int:
@@ -341,9 +347,8 @@ def _show_model(name: str) -> None:
     from pellucid.learn import recipes
     from pellucid.restore import zoo
 
-    if name in recipes.names():
-        told = recipes.read(name)
-        print(told.to_toml(), end="")
+    if name in recipes.names() and name not in zoo.names():
+        print(recipes.read(name).to_toml(), end="")
         return
     from pellucid.learn.checkpoints import load
     from pellucid.learn.models import MODELS, create, summary
@@ -363,9 +368,11 @@ def _show_model(name: str) -> None:
         model = load(path)
         card = model.metadata
         print(summary(model))
-    for key in ("data", "licence", "scores"):
+    for key in ("data", "licence", "training", "scores"):
         if card.get(key):
             print(f"{key}: {json.dumps(card[key])}")
+    if name in recipes.names():
+        print(f"\n# its recipe\n{recipes.read(name).to_toml()}", end="")
 
 
 @app.command()
