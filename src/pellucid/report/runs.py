@@ -287,7 +287,8 @@ def _report(
 def _warning(test: Report) -> str | None:
     """What to say of a model that makes pictures worse than they came, as a collapsed one does."""
     before, after = test.damaged["psnr"], test.restored["psnr"]
-    if test.damage == UNDAMAGED or after >= before:
+    # By the error and not by decibels, of which a picture that came clean has more than can be.
+    if test.damage == UNDAMAGED or test.restored["rmse"] <= test.damaged["rmse"]:
         return None
     return (
         f"The model makes pictures worse than they came: {after:.2f} dB from {before:.2f} dB. "
