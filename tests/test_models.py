@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pellucid.errors import OptionError
-from pellucid.learn.models import MODELS, Autoencoder, ConvAutoencoder, create, summary
+from pellucid.learn.models import MODELS, Autoencoder, ConvAutoencoder, Restorer, create, summary
 from pellucid.learn.models.blocks import DOWN, UP
 
 
@@ -245,3 +246,29 @@ def test_summary_counts_what_a_hand_counts() -> None:
     assert made.compression == 64 / 32
     assert "MaxPool2d" in str(made)
     assert made.layers[0].shape == (2, 8, 8)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 2), (7, 8), (13, 19)])
+def test_sizes_off_the_grid_are_filled_by_mirroring(size: tuple[int, int]) -> None:
+    seen = []
+
+    class Looking(Restorer):
+        kind = "looking"
+
+        def __init__(self) -> None:
+            super().__init__(image_channels=1, multiple_of=8, output="linear", loss="mse")
+
+        def restore(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x
+
+    x = torch.rand(1, 1, *size)
+    assert torch.equal(Looking()(x), x)
+    border = tuple((0, -side % 8) for side in size)
+    expected = np.pad(x[0, 0].numpy(), border, mode="reflect")
+    if min(size) < 5:  # narrower than the border: beyond its mirror image the first is repeated
+        rows, columns = (
+            [max(0, s - 1 - abs(i - s + 1)) for i in range(-(-s // 8) * 8)] for s in size
+        )
+        expected = x[0, 0].numpy()[rows][:, columns]
+    assert np.array_equal(seen[0][0, 0].numpy(), expected)

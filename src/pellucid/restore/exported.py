@@ -70,7 +70,7 @@ class ExportedRunner:
             down, right = -height % grid, -width % grid
         if down > 0 or right > 0:
             border = ((0, 0), (0, 0), (0, max(down, 0)), (0, max(right, 0)))
-            images = np.pad(images, border, mode="edge")
+            images = np.pad(images, border, mode="edge" if self.image_size else "reflect")
         step = self._batch or len(images)
         parts = [self._run(images[start : start + step]) for start in range(0, len(images), step)]
         restored = parts[0] if len(parts) == 1 else np.concatenate(parts)
