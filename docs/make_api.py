@@ -33,7 +33,7 @@ ROOMS = {
 INSIDE = {
     *("pellucid.images." + name for name in ("colours", "exif", "png", "standard", "tiff")),
     *("pellucid.learn." + name for name in ("arrays", "folders", "known", "lesson", "machine")),
-    *("pellucid.learn." + name for name in ("published", "remotes", "sources")),
+    *("pellucid.learn." + name for name in ("published", "remotes", "rounding", "sources")),
     *("pellucid.learn.models." + name for name in ("blocks", "layers")),
     *("pellucid.restore." + name for name in ("floats",)),
     *("pellucid.report." + name for name in ("demo", "html", "rivals", "trial")),

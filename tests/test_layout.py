@@ -32,7 +32,7 @@ ORDER = {
     "learn": "__init__ draws camera degrade damage metrics machine pictures downloads published "
     "remotes places known sources arrays folders clean_photos datasets pairs models.base "
     "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
-    "checkpoints muon lesson training export",
+    "checkpoints muon lesson training export rounding quantise",
     "restore": "__init__ tiles noise floats zoo exported openvino runtime twins denoise files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate runs demo",
@@ -42,9 +42,10 @@ HOMES = {
     "torch": "learn report restore.runtime",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints restore.runtime",
-    "onnx": "learn.export",
+    "onnx": "learn.export learn.rounding",
     "onnxscript": "learn.export",
-    "onnxruntime": "restore.runtime",
+    # Its quantiser writes int8 files, which are calibrated and compared by what runs them later.
+    "onnxruntime": "restore.runtime learn.rounding",
     "openvino": "restore.openvino",
     "matplotlib": "report.plots",
     "sklearn": "",
