@@ -259,3 +259,8 @@ def test_the_best_range_gives_up_rare_peaks_for_finer_steps():
     assert best_range(torch.zeros(4)) == (0.0, 1.0)
     # Zero, which padding adds, is always inside.
     assert best_range(torch.linspace(2, 3, 100))[0] == 0.0
+
+
+def test_a_recipe_of_many_damages_is_told_in_short(tmp_path):
+    said = quantiser.Quantised(tmp_path, 10, {"gaussian:0.1 | none": 0.1}, "waves")
+    assert "loses 0.100 dB at the damage of its recipe on held-out" in str(said)

@@ -3,8 +3,8 @@
 ONNX Runtime writes the file; the ranges that activations are rounded over are our own. Each is the
 one with the least squared error on crops of what the network was trained on. At sigma 5, where
 rounding is seen first, that lost 0.012 dB; the extremes lost 0.017, 99.99 % of the values 0.029.
-Sums, the first and the last convolution
-and the last residual block stay in float: there rounding is seen at once, and they cost little.
+Sums, the first and the last convolution and the last residual block stay in float: there rounding
+is seen at once, and they cost little.
 Read next: `rounding`, which does it, and `export`, which makes the float model to start from.
 """
 
@@ -60,7 +60,11 @@ class Quantised:
     data: str
 
     def __str__(self) -> str:
-        losses = ", ".join(f"{loss:.3f} dB at {damage}" for damage, loss in self.loss_db.items())
+        losses = ", ".join(
+            # A recipe of many alternatives would fill the screen; the card has it in full.
+            f"{loss:.3f} dB at {'the damage of its recipe' if '|' in damage else damage}"
+            for damage, loss in self.loss_db.items()
+        )
         return (
             f"{self.path}: {self.size_bytes / 1e6:.2f} MB, int8, loses {losses} "
             f"on held-out pictures of '{self.data}'"
