@@ -57,16 +57,51 @@ def before_after(model: str | Path | None = None) -> Path:
     return _side_by_side([side[SEEN] for side in sides], ("before", "after"))
 
 
-def _side_by_side(sides: list[np.ndarray], names: tuple[str, ...]) -> Path:
+def three() -> list[Path]:
+    """Photographs that come with scikit-image, damaged as cameras and the web do, and restored.
+
+    Each is shown as it came, restored, and by what was taken away, four times enlarged on grey.
+    None of them is in `clean_photographs`.
+    """
+    pictures = {path: i for i, path in enumerate(datasets.load("photographs").split("all").paths)}
+    whole = datasets.load("photographs", channels=3).split("all")
+    made = []
+    for index, (name, (corner, damage)) in enumerate(SHOWN.items()):
+        top, left = corner
+        clean = whole.image(pictures[name])[..., top : top + 256, left : left + 384]
+        chance = torch.Generator().manual_seed(index)
+        damaged = parse(damage)(clean, generator=chance, clip=True)
+        noisy = np.rint(damaged[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        restored = pellucid.denoise(noisy, device="cpu").clip(0, 1)
+        taken = np.clip(0.5 + 4 * (noisy / 255 - restored), 0, 1)
+        sides = [noisy, *(np.rint(side * 255).astype(np.uint8) for side in (restored, taken))]
+        names = (damage, "restored", "taken away, x4")
+        made.append(_side_by_side(sides, names, f"photo-{index + 1}.png"))
+    return made
+
+
+SHOWN = {
+    "coffee.png": ((100, 120), "camera:0.08"),
+    "astronaut.png": ((0, 60), "grain:20/255+jpeg:80"),
+    "chelsea.png": ((20, 40), "gaussian:35/255"),
+}
+"""Pictures of scikit-image, the top left corner of the part that is shown, and the damage."""
+
+
+def _side_by_side(
+    sides: list[np.ndarray], names: tuple[str, ...], file_name: str = "before-after.png"
+) -> Path:
     """Pictures next to one another, each with its name in a corner."""
     line = np.full((sides[0].shape[0], 6, 3), 255, np.uint8)
-    image = Image.fromarray(np.concatenate([sides[0], line, sides[1]], axis=1))
+    parts = [part for side in sides for part in (line, side)][1:]
+    image = Image.fromarray(np.concatenate(parts, axis=1))
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(22)
-    for name, left in zip(names, (0, sides[0].shape[1] + line.shape[1]), strict=True):
+    step = sides[0].shape[1] + line.shape[1]
+    for name, left in zip(names, range(0, step * len(names), step), strict=True):
         pen.text(
             (left + 14, 12), name, fill="white", font=font, stroke_width=2, stroke_fill="black"
         )
-    path = IMAGES / "before-after.png"
+    path = IMAGES / file_name
     with atomic(path) as file:
         image.save(file, format="PNG", optimize=True)
     return path
@@ -90,7 +125,7 @@ def main() -> None:
     """Make all of them; an argument names the model for the photograph."""
     IMAGES.mkdir(exist_ok=True)
     model = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
-    for path in [before_after(model), *tutorial()]:
+    for path in [before_after(model), *three(), *tutorial()]:
         print(path)
 
 

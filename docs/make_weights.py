@@ -23,7 +23,7 @@ from pellucid.report.evaluate import evaluate
 from pellucid.restore import zoo
 
 SIGMAS = (5, 15, 25, 50)
-MACHINE = "two cores of a server processor, bfloat16"
+MACHINE = "one core of a server processor, bfloat16"
 
 USES = {
     "gaussian-gray": "The benchmark network for grey photographs: blind to white Gaussian noise "

@@ -69,8 +69,10 @@ def test_without_any_of_them_it_says_which_are_looked_for(
         clean_photographs()
 
 
-def test_the_real_collection_holds_out_whole_photographs(real: Callable[[str], Path]) -> None:
-    real("bsds500_train432")
+def test_the_real_collection_holds_out_whole_photographs(
+    real: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELLUCID_DATA", str(real("bsds500_train432").parent))
     data = datasets.load("clean_photographs", channels=1)
     names = [
         {path.partition("#")[0] for path in data.split(part).paths}

@@ -1,0 +1,127 @@
+"""The models in the box: whole, told of, equal in both forms, of use, and harmless."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pellucid.learn import checkpoints, datasets, recipes
+from pellucid.learn.known import TEST_SETS
+from pellucid.restore import zoo
+from pellucid.restore.denoise import denoise
+from pellucid.restore.runtime import open_model
+
+NAMES = zoo.names()
+TRAINED = [name for name in NAMES if (zoo.WEIGHTS / f"{name}.safetensors").exists()]
+LARGEST_BYTES = 10 * 2**20
+
+
+def china(channels: int) -> NDArray[np.float32]:
+    """A photograph that no model has learnt from, (H, W, C)."""
+    image = datasets.load("photographs", channels=channels).test.image(0)
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy()[100:356, 200:456])
+
+
+def noisy(picture: NDArray[np.float32], sigma: float, *, clip: bool = True) -> NDArray[np.float32]:
+    noise = np.random.default_rng(0).normal(0, sigma, picture.shape)
+    damaged = (picture + noise).astype(np.float32)
+    return np.rint(damaged.clip(0, 1) * 255) / np.float32(255) if clip else damaged
+
+
+def decibels(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(-10 * np.log10(np.mean((one - other) ** 2) + 1e-12))
+
+
+def test_the_box_holds_the_default_and_the_benchmark_models() -> None:
+    assert {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trained_model_has_its_files_recipe_and_card(name: str) -> None:
+    files = [zoo.WEIGHTS / f"{name}{suffix}" for suffix in (".safetensors", ".onnx", ".md")]
+    assert all(file.is_file() for file in files)
+    assert all(file.stat().st_size < LARGEST_BYTES for file in files)
+    card = zoo.metadata(files[0])
+    assert name in recipes.names()
+    told = recipes.read(name)
+    kept = recipes.build(card["recipe"])
+    # Epochs are as many as there was time for; all else is the recipe's.
+    epochs = {"epochs": told.train.epochs}
+    assert kept.train.model_copy(update=epochs) == told.train
+    assert (kept.model, kept.data, kept.damage) == (told.model, told.data, told.damage)
+    assert card["data"] not in TEST_SETS
+    assert card["licence"]
+    assert card["training"]["hours"] > 0
+    assert card["scores"]
+    text = files[2].read_text(encoding="utf-8")
+    for said in (card["licence"], "Limits", told.damage.spec, "pellucid evaluate"):
+        assert said in text
+    assert {**zoo.metadata(files[1]), "version": ""} == {**card, "version": ""}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_both_forms_give_the_same_picture(name: str) -> None:
+    model = checkpoints.load(name)
+    runner = open_model(zoo.WEIGHTS / f"{name}.onnx", device="cpu")
+    for shape in ((1, 1), (33, 64), (70, 51)):
+        images = torch.rand(1, model.image_channels, *shape, generator=torch.manual_seed(0))
+        with torch.inference_mode():
+            expected = model(images).numpy()
+        assert float(np.abs(runner(images.numpy()) - expected).max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sigma", [10, 25, 50])
+def test_noise_is_removed_from_a_photograph_never_seen(name: str, sigma: int) -> None:
+    clean = china(open_model(name).channels)
+    # The benchmark models learnt from noise that is not clipped.
+    damaged = noisy(clean, sigma / 255, clip="gaussian" not in name)
+    restored = denoise(damaged, model=name).clip(0, 1)
+    # The roof of the pagoda is as hard as photographs get; smooth ones gain twice as much.
+    gains = {10: 2.0, 25: 4.5, 50: 7.0}
+    assert decibels(restored, clean) > decibels(damaged, clean) + gains[sigma]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("photo")])
+def test_a_clean_photograph_comes_back_as_it_went(name: str) -> None:
+    clean = china(open_model(name).channels)
+    assert decibels(denoise(clean, model=name).clip(0, 1), clean) > 38
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("photo")])
+@pytest.mark.parametrize("sigma", [5, 8, 15, 35, 55])
+def test_noise_from_5_up_never_makes_a_picture_worse_than_it_came(name: str, sigma: int) -> None:
+    clean = china(open_model(name).channels)
+    damaged = noisy(clean, sigma / 255)
+    restored = denoise(damaged, model=name).clip(0, 1)
+    assert decibels(restored, clean) > decibels(damaged, clean)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flat_black_and_white_stay_flat(name: str) -> None:
+    channels = open_model(name).channels
+    for level in (0.0, 0.5, 1.0):
+        flat = np.full((64, 64, channels), level, np.float32)
+        assert float(np.abs(denoise(flat, model=name) - flat).max()) < 3 / 255
+
+
+def test_the_default_needs_no_torch_and_takes_a_picture_at_once(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.uint8(noisy(china(3), 0.1) * 255)).save(tmp_path / "noisy.png")
+    code = (
+        "import sys; from pellucid.cli import app; "
+        "app(['denoise', 'noisy.png', '-o', 'clean.png', '--json', 'told.json'], "
+        "standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["model"] == zoo.DEFAULT
+    assert 0.05 < told["files"][0]["sigma"] < 0.15
