@@ -168,6 +168,12 @@ def test_a_grey_model_begins_one_for_colour_that_does_the_same_to_grey(tmp_path:
     torch.testing.assert_close(colour(x.expand(-1, 3, -1, -1)), grey(x).expand(-1, 3, -1, -1))
 
 
+def test_a_colour_model_cannot_begin_one_for_grey(tmp_path: Path) -> None:
+    save(unet(image_channels=3), tmp_path / "colour.safetensors")
+    with pytest.raises(CheckpointError, match="cannot begin this model: weight 'first.weight'"):
+        begin(unet(), tmp_path / "colour.safetensors")
+
+
 @pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])
 def test_another_design_cannot_begin_a_model(tmp_path: Path, options: dict[str, object]) -> None:
     save(unet(), tmp_path / "model.safetensors")

@@ -194,7 +194,7 @@ def begin(model: Restorer, source: str | Path) -> None:
     other = load(source)
     state = other.state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    colours = model.image_channels // other.image_channels
+    colours = max(1, model.image_channels // other.image_channels)  # colour cannot begin grey
     for name, shape in wanted.items():
         found = tuple(state[name].shape) if name in state else None
         if found == shape or found is None:
