@@ -191,11 +191,9 @@ def _through(windows: Pixels, runner: Runner, together: int) -> Pixels:
         colour = runner(images.repeat(3, axis=1))
         grey: Pixels = colour.mean(axis=1, keepdims=True, dtype=np.float32)
         return grey.transpose(0, 2, 3, 1)
-    alike = bool((images == images[:, :1]).all())
-    planes = images[:, :1] if alike else images.reshape(-1, 1, *images.shape[2:])
+    planes = images.reshape(-1, 1, *images.shape[2:])
     parts = [runner(planes[i : i + together]) for i in range(0, len(planes), together)]
-    restored = np.concatenate(parts).reshape(len(images), -1, *images.shape[2:])
-    return np.broadcast_to(restored, images.shape).transpose(0, 2, 3, 1)
+    return np.concatenate(parts).reshape(images.shape).transpose(0, 2, 3, 1)
 
 
 def _from_array(array: NDArray[Any]) -> Picture:
