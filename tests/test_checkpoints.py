@@ -170,7 +170,7 @@ def test_a_grey_model_begins_one_for_colour_that_does_the_same_to_grey(tmp_path:
 
 def test_a_colour_model_cannot_begin_one_for_grey(tmp_path: Path) -> None:
     save(unet(image_channels=3), tmp_path / "colour.safetensors")
-    with pytest.raises(CheckpointError, match="cannot begin this model: weight 'first.weight'"):
+    with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'first\.weight'"):
         begin(unet(), tmp_path / "colour.safetensors")
 
 
