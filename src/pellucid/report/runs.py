@@ -29,6 +29,7 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.lesson import Row
 from pellucid.learn.models import Restorer, create
 from pellucid.learn.recipes import Recipe
+from pellucid.learn.revive import revive
 from pellucid.report.advice import advice
 from pellucid.report.evaluate import Report, evaluate
 from pellucid.report.panel import panel
@@ -151,6 +152,8 @@ def run(
     model = create(str(options.pop("name")), **options)
     if recipe.train.start:
         checkpoints.begin(model, recipe.train.start)
+        spoiled = parse(recipe.damage.spec)
+        revive(model, data.train, spoiled, clip=recipe.damage.clip, seed=recipe.train.seed)
     return _train(
         model,
         data,

@@ -1,0 +1,81 @@
+"""Give units that never open a second chance, without changing what the network gives.
+
+A rectified unit that is below zero for every picture adds nothing and gets no gradient, so it stays
+so. High learning rates close many; when training goes on at a lower rate they can be of use.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.learn.damage import Damage
+from pellucid.learn.lesson import seeded
+from pellucid.learn.models import Restorer
+from pellucid.learn.models.unet import Residual
+from pellucid.learn.pictures import Pictures
+
+SELDOM = 0.005
+"""Share of pixels above zero below which a unit counts as closed."""
+
+_PICTURES = 16
+_SIDE = 192
+
+
+def revive(
+    model: Restorer, pictures: Pictures, damage: Damage, *, clip: bool = True, seed: int = 0
+) -> int:
+    """New weights for the closed units of a model's residual blocks.
+
+    Such a unit gets random weights that look away from the mean of its inputs, so that it opens for
+    half of what it sees, and passes nothing on until training lets it: what the network gives
+    moves by no more than what closed units still gave.
+
+    Args:
+        model: Changed in place. Blocks with normalisation or another activation are left alone.
+        pictures: What it is to learn from; a few of them tell which units open.
+        damage: Done to them first.
+        clip: Keep damaged values in [0, 1].
+        seed: Of the new weights and of the damage.
+
+    Returns:
+        How many units were begun anew.
+    """
+    chosen = torch.linspace(0, len(pictures) - 1, min(_PICTURES, len(pictures))).long()
+    side = min(_SIDE, pictures.smallest)
+    clean, damaged = pictures.crops(chosen, side)
+    chance = seeded(torch.device("cpu"), seed, 8)
+    if damaged is None:
+        damaged = damage(clean, generator=chance, clip=clip)
+    count = 0
+    for block in model.modules():
+        if isinstance(block, Residual) and isinstance(block.layers[1], nn.ReLU):
+            count += _revive(block, model, damaged, chance)
+    return count
+
+
+@torch.no_grad()
+def _revive(block: Residual, model: Restorer, damaged: Tensor, chance: torch.Generator) -> int:
+    first, second = block.layers[0], block.layers[-1]
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(second, nn.Conv2d)
+    seen: list[Tensor] = []
+    hook = first.register_forward_hook(lambda _, given, made: seen.extend((given[0], made)))
+    model(damaged)
+    hook.remove()
+    given, made = seen
+    closed = (made > 0).float().mean((0, 2, 3)) < SELDOM
+    if not closed.any():
+        return 0
+    fresh = torch.randn(first.weight.shape, generator=chance)
+    fresh *= math.sqrt(2 / first.weight[0].numel())
+    mean = given.mean((0, 2, 3))
+    mean /= mean.norm().clamp(min=1e-12)
+    fresh -= torch.einsum("oikl,i->okl", fresh, mean)[:, None] * mean[None, :, None, None]
+    first.weight[closed] = fresh[closed]
+    if first.bias is not None:
+        first.bias[closed] = 0
+    second.weight[:, closed] = 0
+    return int(closed.sum())
