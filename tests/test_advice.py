@@ -42,6 +42,18 @@ def test_a_loss_that_has_settled_says_so():
     assert advice(history(SETTLED, SETTLED)).startswith("Settled")
 
 
+def test_a_rate_that_ended_is_not_taken_for_a_loss_that_settled():
+    rows = history(SETTLED, SETTLED)
+    for i, row in enumerate(rows):
+        row["lr"] = 1e-3 * (1 - i / 20) ** 2
+    line = advice(rows)
+    assert line.startswith("Finished")
+    assert "train.epochs=40" in line
+    # The lowest long ago is settled, whatever the rate did since.
+    rows[5]["val_loss"] = 0.29
+    assert advice(rows).startswith("Settled")
+
+
 def test_a_wide_gap_is_named_even_without_a_turn():
     line = advice(history([value / 2 for value in SETTLED], SETTLED))
     assert line.startswith("Settled")

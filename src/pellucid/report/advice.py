@@ -63,6 +63,12 @@ example with --set train.epochs=16.
             f"{line}, {_percent(validation[-1] - train[-1], train[-1])} above training loss. "
             "More data or a smaller model would narrow that gap; more epochs will not."
         )
+    if _spent(history) and best >= len(validation) - recent:
+        return (
+            f"Finished: validation loss was lowest ({validation[best]:.4g}, epoch {epochs[best]}) "
+            "when the learning rate had fallen to nothing. Whether more epochs help, only a "
+            f"longer run tells: --set train.epochs={2 * epochs[-1]}."
+        )
     return f"{line}. More epochs will change little; a larger model may do better."
 
 
@@ -147,6 +153,12 @@ def _noise(values: list[float]) -> float:
     """
     bends = [abs(a - 2 * b + c) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     return 1.4826 * median(bends) / math.sqrt(6) if bends else 0.0
+
+
+def _spent(history: History) -> bool:
+    """Whether the learning rate ended far below where it was: what then settles is the rate."""
+    rates = [row.get("lr") or 0.0 for row in history]
+    return 0 < rates[-1] < max(rates) / 20
 
 
 def _gap(train: list[float], validation: list[float]) -> float:
