@@ -102,6 +102,27 @@ def test_the_file_tells_nothing_of_the_machine_that_made_it(unet):
     assert b"site-packages" not in content
 
 
+def test_weights_that_fit_into_16_bits_take_16_bits_and_give_the_same(tmp_path):
+    torch.manual_seed(0)
+    model = create("unet", channels=(16, 32), blocks=1)
+    checkpoints.save(model, tmp_path / "m.safetensors", halves=True)
+    model = checkpoints.load(tmp_path / "m.safetensors")
+    short = export(model, tmp_path / "short.onnx")
+    long = export(model, tmp_path / "long.onnx", halves=False)
+    assert short.size_bytes < 0.6 * long.size_bytes
+    onnx.checker.check_model(str(short.path), full_check=True)
+    x = np.random.default_rng(0).random((2, 1, 21, 34), np.float32)
+    one, other = (open_model(said.path)(x) for said in (short, long))
+    assert np.array_equal(one, other)
+    # A weight that 16 bits would change, be it by overflow, stays as it is.
+    with torch.no_grad():
+        model.first.weight[0, 0, 0, 0] = 1e6
+        model.middle[0].layers[0].weight[0, 0, 0, 0] = 1 + 2**-20
+    kept = export(model, tmp_path / "kept.onnx")
+    assert kept.size_bytes > short.size_bytes
+    assert kept.difference < 1e-4
+
+
 def test_the_model_is_left_as_it_was(unet):
     model, _, _ = unet
     assert model.training

@@ -71,7 +71,9 @@ def made(tmp_path_factory):
         for name, value in (("CROPS", 12), ("HELD", 6), ("SIDE", 32)):
             patch.setattr(quantiser, name, value)
         keep = path.with_name("float.onnx")
-        patch.setattr(quantiser, "export", lambda *given: shutil.copy(export(*given).path, keep))
+        patch.setattr(
+            quantiser, "export", lambda *g, **how: shutil.copy(export(*g, **how).path, keep)
+        )
         return model, path, quantise(model, path, data=DATA)
 
 
@@ -196,7 +198,7 @@ def test_data_without_int8_is_refused(tmp_path, monkeypatch, capsys):
 
 def test_too_great_a_loss_is_refused(made, tmp_path, monkeypatch):
     ready = made[1].with_name("float.onnx")
-    monkeypatch.setattr(quantiser, "export", lambda _, draft: shutil.copy(ready, draft))
+    monkeypatch.setattr(quantiser, "export", lambda _, draft, **__: shutil.copy(ready, draft))
     monkeypatch.setattr(quantiser, "_score", lambda *_: float("nan"))
     with pytest.raises(CheckpointError, match=r"loses nan dB at gaussian:0\.\.30/255"):
         quantise(network(), tmp_path / "m.onnx", data=DATA)
@@ -213,7 +215,7 @@ def test_a_model_that_says_nothing_of_its_damage_is_refused(tmp_path):
 @pytest.fixture
 def unexported(monkeypatch):
     """Skip the export, for refusals that come after it."""
-    monkeypatch.setattr(quantiser, "export", lambda *_: None)
+    monkeypatch.setattr(quantiser, "export", lambda *_, **__: None)
     monkeypatch.setattr(quantiser, "Rounding", lambda path: None)
 
 

@@ -103,7 +103,7 @@ def quantise(
     with tempfile.TemporaryDirectory() as folder:
         # Another suffix is refused under the name that was given.
         draft = Path(folder) / "model.onnx" if target.suffix.lower() == ".onnx" else target
-        export(network, draft)
+        export(network, draft, halves=False)
         graph = Rounding(draft)
     pictures = _pictures(network, data)
     chance = torch.Generator().manual_seed(seed)
