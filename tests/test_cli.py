@@ -107,7 +107,9 @@ def test_one_picture_python_and_command_line_agree(
 ) -> None:
     out = tmp_path / "clean.png"
     told = command.done("denoise", scans / "1.png", "-o", out, "--model", soft)
-    assert re.fullmatch(rf"{re.escape(str(out))}: noise \d+\.\d/255, \d+\.\d\d s\n", told)
+    assert re.fullmatch(
+        rf"{re.escape(str(out))}: noise \d+\.\d/255, \d+\.\d/255 removed, \d+\.\d\d s\n", told
+    )
     python = pellucid.denoise(scans / "1.png", model=soft)
     assert np.array_equal(samples(out), np.rint(np.clip(python, 0, 1) * 255).astype(np.uint8))
     half = tmp_path / "half.png"
@@ -151,13 +153,14 @@ def test_denoise_json_is_the_contract(
     told = json.loads(report.read_text())
     assert set(told) == {"model", "version", "files"}
     assert told["version"] == pellucid.__version__
-    wanted = ["input", "output", "sigma", "seconds", "megapixels", "warnings", "error"]
+    wanted = ["input", "output", "sigma", "removed", "seconds", "megapixels", "warnings", "error"]
     assert all(list(entry) == wanted for entry in told["files"])
     bad = [entry for entry in told["files"] if entry["error"]]
     assert [entry["input"] for entry in bad] == [str(scans / "bad.png")]
     good = [entry for entry in told["files"] if not entry["error"]]
     assert all(entry["error"] is None and entry["warnings"] == [] for entry in good)
     assert all(0 < entry["sigma"] < 1 and entry["megapixels"] > 0 for entry in good)
+    assert all(0 < entry["removed"] < 1 for entry in good)
     assert all(Path(entry["output"]).is_file() for entry in good)
 
 

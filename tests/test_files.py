@@ -271,7 +271,7 @@ def test_no_space_left_is_told_and_leaves_nothing(scans, tmp_path, model, monkey
 
 def test_the_report_has_the_documented_form():
     results = [
-        FileResult("a.png", "b.png", 0.0987654321, 1.23456789, 0.25, ("note",)),
+        FileResult("a.png", "b.png", 0.0987654321, 0.05, 1.23456789, 0.25, ("note",)),
         FileResult("c.png", None, error="bad"),
     ]
     answer = json.loads(json.dumps(report(results, "photo")))
@@ -281,6 +281,7 @@ def test_the_report_has_the_documented_form():
             "input": "a.png",
             "output": "b.png",
             "sigma": 0.098765,
+            "removed": 0.05,
             "seconds": 1.2346,
             "megapixels": 0.25,
             "warnings": ["note"],
@@ -290,6 +291,7 @@ def test_the_report_has_the_documented_form():
             "input": "c.png",
             "output": None,
             "sigma": None,
+            "removed": None,
             "seconds": 0.0,
             "megapixels": None,
             "warnings": [],

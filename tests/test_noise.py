@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from pellucid.restore.noise import estimate_sigma
+from pellucid.restore.noise import difference, estimate_sigma
 
 
 def noisy(clean: np.ndarray, sigma: float) -> np.ndarray:
@@ -77,3 +77,23 @@ def test_large_pictures_are_judged_by_samples_of_them():
 def test_channels_count_as_a_root_mean_square():
     x = np.random.default_rng(0).normal(0.5, (0.03, 0.04, 0.0), (200, 200, 3)).astype(np.float32)
     assert estimate_sigma(x) == pytest.approx(np.sqrt((0.03**2 + 0.04**2) / 3), rel=0.06)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_what_was_removed_is_the_root_mean_square_of_the_change(dtype):
+    # More than one band of rows, and the last one short.
+    clean = np.full((1100, 1000, 1), 0.5)
+    damaged = clean + np.random.default_rng(0).normal(0, 0.1, clean.shape)
+    scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    one, other = ((picture * scale).astype(dtype) for picture in (damaged, clean))
+    assert difference(one, other) == pytest.approx(0.1, rel=0.01)
+    assert difference(one, one) == 0
+
+
+def test_samples_that_are_no_numbers_do_not_count_as_removed():
+    one = np.zeros((4, 4, 1), np.float32)
+    other = np.ones((4, 4, 1), np.float32)
+    one[0, 0], other[0, 0] = np.nan, np.nan
+    one[1, 1], other[1, 1] = np.inf, np.inf
+    assert difference(one, other) == 1
+    assert difference(np.full((2, 2, 1), np.nan, np.float32), np.zeros((2, 2, 1), np.float32)) == 0

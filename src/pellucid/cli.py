@@ -167,13 +167,15 @@ def _count(result: Any, done: int, total: int) -> None:
 
 
 def _summarise(results: list[Any], stream: TextIO) -> None:
-    """One line for what was done; with one picture, its noise and time."""
+    """One line for what was done; with one picture, its noise, what was removed, and time."""
     done = [result for result in results if not result.error and not result.skipped]
     skipped = sum(result.skipped for result in results)
     seconds = sum(result.seconds for result in done)
     parts = [f"{len(done)} restored"]
     if len(done) == 1 and done[0].sigma is not None:
-        parts = [f"{done[0].output}: noise {done[0].sigma * 255:.1f}/255, {seconds:.2f} s"]
+        removed = "" if done[0].removed is None else f", {done[0].removed * 255:.1f}/255 removed"
+        noise = f"noise {done[0].sigma * 255:.1f}/255{removed}"
+        parts = [f"{done[0].output}: {noise}, {seconds:.2f} s"]
     parts += [f"{skipped} there already (--overwrite does it again)"] if skipped else []
     parts += [f"{count} failed"] if (count := len(results) - len(done) - skipped) else []
     print("; ".join(parts), file=stream)

@@ -23,7 +23,7 @@ from pellucid.images import SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_options, restore_picture
-from pellucid.restore.noise import estimate_sigma
+from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, open_twins
 
@@ -39,6 +39,7 @@ class FileResult:
         input: The file, or "-".
         output: The file, or "-"; None where nothing was to be written.
         sigma: Estimated noise of the input on the [0, 1] scale; None where it was not read.
+        removed: Root mean square of what was taken out, on the same scale; None without an output.
         seconds: Reading, restoring and writing.
         megapixels: Size of the picture; None where it was not read.
         warnings: What the user should know.
@@ -49,6 +50,7 @@ class FileResult:
     input: str
     output: str | None
     sigma: float | None = None
+    removed: float | None = None
     seconds: float = 0.0
     megapixels: float | None = None
     warnings: tuple[str, ...] = ()
@@ -143,15 +145,20 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
             {
                 "input": result.input,
                 "output": result.output,
-                "sigma": None if result.sigma is None else round(result.sigma, 6),
+                "sigma": _rounded(result.sigma),
+                "removed": _rounded(result.removed),
                 "seconds": round(result.seconds, 4),
-                "megapixels": None if result.megapixels is None else round(result.megapixels, 6),
+                "megapixels": _rounded(result.megapixels),
                 "warnings": list(result.warnings),
                 "error": result.error,
             }
             for result in results
         ],
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def plan(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
@@ -286,9 +293,10 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
             notes: list[str] = []
             sigma = estimate_sigma(picture.samples)
             clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
+            removed = difference(picture.samples, clean.samples)
             megapixels = picture.height * picture.width / 1e6
             del picture  # or a large one would stay in memory while the other is written
-            told = FileResult(job.source, job.target, sigma, 0.0, megapixels, tuple(notes))
+            told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
             results.append(told)
             yield clean
 
