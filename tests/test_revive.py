@@ -11,7 +11,7 @@ from torch import nn
 from pellucid.learn import datasets
 from pellucid.learn.damage import parse
 from pellucid.learn.models import create
-from pellucid.learn.revive import revive
+from pellucid.learn.revive import closed_share, revive
 
 DAMAGE = parse("gaussian:0..0.2")
 PICTURES = datasets.load("photographs", channels=1).train
@@ -90,3 +90,21 @@ def test_other_blocks_are_left_alone(kind: dict[str, object]) -> None:
     before = copy.deepcopy(model.state_dict())
     assert revive(model, PICTURES, DAMAGE) == 0
     assert all(map(torch.equal, model.state_dict().values(), before.values()))
+
+
+def test_the_share_of_closed_units_is_told() -> None:
+    model = closed(units=8)
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.ReLU)]
+    open_elsewhere = closed_share(model, PICTURES, DAMAGE)
+    with torch.no_grad():
+        model.middle[0].layers[0].weight.abs_()
+    all_units = 8 + 16 + 8
+    assert len(layers) == 3
+    assert open_elsewhere - closed_share(model, PICTURES, DAMAGE) == pytest.approx(8 / all_units)
+    assert closed_share(create("unet", activation="silu"), PICTURES, DAMAGE) == 0
+
+
+def test_dense_models_and_damaged_pairs_are_looked_at_too() -> None:
+    digits = datasets.load("digits").train
+    model = create("conv", channels=(4,), code_size=6, image_size=(8, 8), output="linear")
+    assert 0 <= closed_share(model.eval(), digits, DAMAGE) < 1

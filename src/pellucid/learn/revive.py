@@ -1,4 +1,4 @@
-"""Give units that never open a second chance, without changing what the network gives.
+"""Find units that never open, and give them a second chance without changing the network's answer.
 
 A rectified unit that is below zero for every picture adds nothing and gets no gradient, so it stays
 so. High learning rates close many; when training goes on at a lower rate they can be of use.
@@ -24,6 +24,32 @@ _PICTURES = 16
 _SIDE = 192
 
 
+@torch.no_grad()
+def closed_share(
+    model: Restorer, pictures: Pictures, damage: Damage, *, clip: bool = True, seed: int = 0
+) -> float:
+    """How many of a model's rectified units open nowhere or almost nowhere, from 0 to 1.
+
+    Args:
+        model: Any; 0 where nothing in it is rectified.
+        pictures: A few of them tell.
+        damage: Done to them first.
+        clip: Keep damaged values in [0, 1].
+        seed: Of the damage.
+    """
+    closed: list[Tensor] = []
+
+    def count(_: nn.Module, __: tuple[Tensor, ...], made: Tensor) -> None:
+        closed.append(_opens(made) < SELDOM)
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.ReLU)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    model(_some(model, pictures, damage, clip, seeded(torch.device("cpu"), seed, 8)))
+    for hook in hooks:
+        hook.remove()
+    return float(torch.cat(closed).float().mean()) if closed else 0.0
+
+
 def revive(
     model: Restorer, pictures: Pictures, damage: Damage, *, clip: bool = True, seed: int = 0
 ) -> int:
@@ -43,17 +69,27 @@ def revive(
     Returns:
         How many units were begun anew.
     """
-    chosen = torch.linspace(0, len(pictures) - 1, min(_PICTURES, len(pictures))).long()
-    side = min(_SIDE, pictures.smallest)
-    clean, damaged = pictures.crops(chosen, side)
     chance = seeded(torch.device("cpu"), seed, 8)
-    if damaged is None:
-        damaged = damage(clean, generator=chance, clip=clip)
+    damaged = _some(model, pictures, damage, clip, chance)
     count = 0
     for block in model.modules():
         if isinstance(block, Residual) and isinstance(block.layers[1], nn.ReLU):
             count += _revive(block, model, damaged, chance)
     return count
+
+
+def _some(
+    model: Restorer, pictures: Pictures, damage: Damage, clip: bool, chance: torch.Generator
+) -> Tensor:
+    """A few damaged pictures, or crops where they differ in size."""
+    chosen = torch.linspace(0, len(pictures) - 1, min(_PICTURES, len(pictures))).long()
+    clean, damaged = pictures.crops(chosen, model.image_size or min(_SIDE, pictures.smallest))
+    return damage(clean, generator=chance, clip=clip) if damaged is None else damaged
+
+
+def _opens(made: Tensor) -> Tensor:
+    """Share of pixels at which each unit is above zero, (C,)."""
+    return (made > 0).float().transpose(0, 1).flatten(1).mean(1)
 
 
 @torch.no_grad()
@@ -66,7 +102,7 @@ def _revive(block: Residual, model: Restorer, damaged: Tensor, chance: torch.Gen
     model(damaged)
     hook.remove()
     given, made = seen
-    closed = (made > 0).float().mean((0, 2, 3)) < SELDOM
+    closed = _opens(made) < SELDOM
     if not closed.any():
         return 0
     fresh = torch.randn(first.weight.shape, generator=chance)

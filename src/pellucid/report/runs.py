@@ -29,7 +29,7 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.lesson import Row
 from pellucid.learn.models import Restorer, create
 from pellucid.learn.recipes import Recipe
-from pellucid.learn.revive import revive
+from pellucid.learn.revive import closed_share, revive
 from pellucid.report.advice import advice
 from pellucid.report.evaluate import Report, evaluate
 from pellucid.report.panel import panel
@@ -37,6 +37,9 @@ from pellucid.report.plots import curves
 from pellucid.report.results import UNDAMAGED
 
 CURVES_EVERY_SECONDS = 10.0
+MANY_CLOSED = 0.25
+"""Share of units that never open above which the advice speaks of them."""
+
 HISTORY = "history.csv"
 RECIPE = "recipe.toml"
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -210,7 +213,13 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
         device=how.get("device", "auto"),
     )
     said = _warning(test) or said
-    _report(folder, recipe, data, result, test, said, time.perf_counter() - started)
+    closed = closed_share(result.model, data.train, damage, clip=recipe.damage.clip)
+    if closed > MANY_CLOSED:
+        said += (
+            f" {closed:.0%} of its rectified units never open and do nothing: lower "
+            "train.learning_rate, or train on with train.start, which begins them anew."
+        )
+    _report(folder, recipe, data, result, test, closed, said, time.perf_counter() - started)
     return Run(result.model, result.history, said, folder, test)
 
 
@@ -250,6 +259,7 @@ def _report(
     data: Dataset,
     result: training.Result,
     test: Report,
+    closed: float,
     said: str,
     seconds: float,
 ) -> None:
@@ -272,6 +282,7 @@ def _report(
             "damaged": scores["damaged"],
             "restored": scores["restored"],
         },
+        "closed_units": round(closed, 4),
         "advice": said,
         "seconds": round(sum(row["seconds"] for row in result.history), 1),
         "seconds_in_all": round(seconds, 1),
