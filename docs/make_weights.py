@@ -1,10 +1,11 @@
 """Put trained networks into the box: ``python docs/make_weights.py NAME RUN [NAME RUN ...]``.
 
-Of each run folder it takes the best weights, rounds them to 16 bits, and writes into the package's
-``weights`` folder NAME.safetensors (to train further), NAME.onnx (to run) and NAME.md (the card:
-recipe, data and their terms, how long it took, scores, limits). Scores are made here, on pictures
-of `clean_photographs` that were held out of training and of every choice (its test part), so
-``$PELLUCID_DATA`` must list the folder that holds them.
+RUN is a run folder, or several joined by ``+`` of which each began with the one before it. The best
+weights of the last are rounded to 16 bits and written into the package's ``weights`` folder as
+NAME.safetensors (to train further) and NAME.onnx (to run), and the rounding to 8 bits of NAME.onnx
+as NAME-fast.onnx; NAME.md is the card: recipe, data and their terms, how long it took, scores,
+limits. Scores are made here, on pictures of `clean_photographs` that were held out of training and
+of every choice (its test part), so ``$PELLUCID_DATA`` must list the folder that holds them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pellucid.images.files import atomic
 from pellucid.learn import checkpoints, recipes
 from pellucid.learn.export import export
 from pellucid.learn.models import Restorer, summary
+from pellucid.learn.quantise import quantise
 from pellucid.report.evaluate import evaluate
 from pellucid.restore import zoo
 
@@ -42,21 +44,15 @@ LIMITS = """\
 - Trained on pictures with the terms above; check them before any use that is not research."""
 
 
-def put(name: str, run: Path) -> dict[str, Any]:
+def put(name: str, runs: list[Path]) -> dict[str, Any]:
     """Write the three files of a model, and give back its card."""
-    model = checkpoints.load(run)
-    told = recipes.read(run / "recipe.toml")
-    with (run / "history.csv").open(encoding="utf-8") as file:
-        history = list(csv.DictReader(file))
-    settings = told.train
-    steps = len(history) * (settings.steps or 0)
+    model = checkpoints.load(runs[-1])
+    stages = [_stage(run) for run in runs]
     training = {
-        "epochs": len(history),
-        "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
-        "steps": steps,
-        "megapixels": round(steps * settings.batch * (settings.crop or 0) ** 2 / 1e6),
-        "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
+        **{what: sum(stage[what] for stage in stages) for what in ("steps", "megapixels")},
+        "hours": round(sum(stage["hours"] for stage in stages), 2),
         "machine": MACHINE,
+        "stages": stages,
     }
     target = zoo.WEIGHTS / f"{name}.safetensors"
     target.parent.mkdir(exist_ok=True)
@@ -65,11 +61,32 @@ def put(name: str, run: Path) -> dict[str, Any]:
     model = checkpoints.load(target)
     scores = {"clean_photographs test": _scores(model)}
     checkpoints.save(model, target, halves=True, scores=scores, training=training)
-    export(checkpoints.load(target), zoo.WEIGHTS / f"{name}.onnx")
+    model = checkpoints.load(target)
+    export(model, zoo.WEIGHTS / f"{name}.onnx")
+    fast = quantise(model, zoo.WEIGHTS / f"{name}{zoo.FAST}.onnx")
     card = checkpoints.read_metadata(target)
     with atomic(zoo.WEIGHTS / f"{name}.md") as file:
-        file.write(_card(name, card, summary(model).flops_per_pixel).encode())
+        file.write(_card(name, card, summary(model).flops_per_pixel, fast.loss_db).encode())
     return card
+
+
+def _stage(run: Path) -> dict[str, Any]:
+    """What a run was, in numbers."""
+    settings = recipes.read(run / "recipe.toml").train
+    with (run / "history.csv").open(encoding="utf-8") as file:
+        history = list(csv.DictReader(file))
+    steps = len(history) * (settings.steps or 0)
+    return {
+        "start": settings.start,
+        "epochs": len(history),
+        "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
+        "steps": steps,
+        "batch": settings.batch,
+        "crop": settings.crop,
+        "learning_rate": settings.learning_rate,
+        "megapixels": round(steps * settings.batch * (settings.crop or 0) ** 2 / 1e6),
+        "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
+    }
 
 
 def _scores(model: Restorer) -> dict[str, dict[str, float]]:
@@ -83,26 +100,36 @@ def _scores(model: Restorer) -> dict[str, dict[str, float]]:
     return found
 
 
-def _card(name: str, card: dict[str, Any], flops: float) -> str:
+def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float]) -> str:
     told, training = card["recipe"], card["training"]
     found = card["scores"]["clean_photographs test"]
     rows = [
         f"| {damage} | {s.get('damaged_psnr', '-')} | {s['psnr']:.2f} | {s['ssim']:.4f} |"
         for damage, s in sorted(found.items(), key=lambda item: item[1]["psnr"], reverse=True)
     ]
-    start = told["train"].get("start")
+    stages = "; then ".join(
+        f"{stage['epochs']} epochs of {stage['steps'] // stage['epochs']} batches of "
+        f"{stage['batch']} crops of {stage['crop']}x{stage['crop']} at a rate of "
+        f"{stage['learning_rate']:g}, begun with "
+        f"{'itself' if stage['start'] == name else stage['start'] or 'nothing'}, best after "
+        f"epoch {stage['best_epoch']}"
+        for stage in training["stages"]
+    )
+    lost = ", ".join(
+        f"{loss:.3f} dB at {'its own damage' if '|' in damage else damage}"
+        for damage, loss in losses.items()
+    )
     return f"""# {name}
 
 {USES[name]}
 
 - Network: `{card["model"]}` {json.dumps(card["options"])}; {flops / 1000:.0f} kFLOP a pixel.
-- Recipe: `pellucid train {name} -o RUN --set train.epochs={training["epochs"]}`\
-{f", which begins with `{start}`" if start else ""}.
+- Recipe: `pellucid train {name} -o RUN --set train.epochs={training["stages"][-1]["epochs"]}`.
 - Damage: `{told["damage"]["with"]}`{"" if told["damage"]["clip"] else ", not clipped"}.
 - Training: {training["steps"]:,} steps, {training["megapixels"]:,} megapixels, \
-{training["hours"]:.1f} hours on {training["machine"]}; the best of its epochs by validation, \
-number {training["best_epoch"]}.
+{training["hours"]:.1f} hours on {training["machine"]}: {stages}.
 - Data: `{card["data"]}`. Terms: {card["licence"]}.
+- Fast form: `{name}{zoo.FAST}`, most of it in 8 bits; it loses {lost}.
 - Weights rounded to 16 bits. Version {card["version"]}.
 
 Scores on the pictures of `{card["data"]}` that were held out as its test, noise not clipped, PSNR
@@ -125,5 +152,5 @@ Limits
 if __name__ == "__main__":
     if len(sys.argv) < 3 or len(sys.argv) % 2 == 0:
         sys.exit((__doc__ or "").splitlines()[0])
-    for given, folder in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
-        print(given, json.dumps(put(given, Path(folder))["scores"]))
+    for given, folders in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        print(given, json.dumps(put(given, [Path(run) for run in folders.split("+")])["scores"]))

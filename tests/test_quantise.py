@@ -17,6 +17,7 @@ from pellucid.errors import CheckpointError, DataError, OptionError  # noqa: E40
 from pellucid.learn import checkpoints  # noqa: E402
 from pellucid.learn import quantise as quantiser  # noqa: E402
 from pellucid.learn.datasets import Dataset  # noqa: E402
+from pellucid.learn.damage import parse  # noqa: E402
 from pellucid.learn.export import export  # noqa: E402
 from pellucid.learn.models import create  # noqa: E402
 from pellucid.learn.pictures import Pictures  # noqa: E402
@@ -128,7 +129,7 @@ def test_the_card_is_kept_and_says_the_loss(made):
     assert card["int8"]["loss_db"] == said.loss_db
     assert card["int8"]["data"] == "waves"
     # The recipe's own damage, and the levels of tables that lie within.
-    levels = ["gaussian:5/255", "gaussian:15/255", "gaussian:25/255"]
+    levels = [f"gaussian:{sigma}/255" for sigma in (2, 5, 15, 25)]
     assert list(said.loss_db) == ["gaussian:0..30/255", *levels]
     assert max(said.loss_db.values()) < 0.1
     assert "dB at gaussian:5/255" in str(said)
@@ -266,3 +267,14 @@ def test_the_best_range_gives_up_rare_peaks_for_finer_steps():
 def test_a_recipe_of_many_damages_is_told_in_short(tmp_path):
     said = quantiser.Quantised(tmp_path, 10, {"gaussian:0.1 | none": 0.1}, "waves")
     assert "loses 0.100 dB at the damage of its recipe on held-out" in str(said)
+
+
+def test_levels_are_those_of_the_widest_plain_range():
+    def told(spec):
+        return [str(level) for level in quantiser._levels(parse(spec))]
+
+    wide = [f"gaussian:{sigma}/255" for sigma in (2, 5, 15, 25)]
+    assert told("gaussian:0..30/255") == wide
+    assert told("jpeg:20..90 | gaussian:0..12/255 | gaussian:0..30/255 | none") == wide
+    assert told("gaussian:10..20/255 | gaussian:0..55/255+jpeg:40") == ["gaussian:15/255"]
+    assert told("gaussian:25/255") == told("jpeg:20..90 | none") == []

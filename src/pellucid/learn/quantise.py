@@ -22,7 +22,7 @@ from torch import Tensor
 from pellucid.errors import CheckpointError, DataError, OptionError, PellucidError
 from pellucid.images.files import atomic
 from pellucid.learn import checkpoints, datasets
-from pellucid.learn.damage import Damage, Stage, parse
+from pellucid.learn.damage import Damage, OneOf, Stage, parse
 from pellucid.learn.datasets import Dataset
 from pellucid.learn.export import export
 from pellucid.learn.metrics import psnr
@@ -36,7 +36,7 @@ LIMIT = 0.3
 CROPS, HELD, SIDE = 48, 32, 96
 """Crops to calibrate on, crops to compare on, and their side at most."""
 
-SIGMAS = (5, 15, 25, 50)
+SIGMAS = (2, 5, 15, 25, 50)
 """Noise levels (of 255) to compare at, where a network was trained on a range with them in it."""
 
 _READ = 1024
@@ -192,14 +192,19 @@ def _crops(
 
 def _levels(damage: Damage) -> tuple[Damage, ...]:
     """Single levels of a range of Gaussian noise, which tables are usually of."""
-    if len(damage.stages) != 1 or damage.stages[0].name != "gaussian" or not damage.blind:
+    choices = damage.choices if isinstance(damage, OneOf) else (damage,)
+    ranges = [
+        choice.stages[0]
+        for choice in choices
+        if [stage.name for stage in choice.stages] == ["gaussian"] and choice.blind
+    ]
+    if not ranges:
         return ()
-    (stage,) = damage.stages
-    levels = (sigma / 255 for sigma in SIGMAS)
+    widest = max(ranges, key=lambda stage: stage.high - stage.low)
     return tuple(
-        Damage((Stage("gaussian", level, level),))
-        for level in levels
-        if stage.low <= level <= stage.high
+        Damage((Stage("gaussian", sigma / 255, sigma / 255),))
+        for sigma in SIGMAS
+        if widest.low <= sigma / 255 <= widest.high
     )
 
 
