@@ -16,8 +16,8 @@ from commands import Command  # noqa: E402
 from pellucid.errors import CheckpointError, DataError, OptionError  # noqa: E402
 from pellucid.learn import checkpoints  # noqa: E402
 from pellucid.learn import quantise as quantiser  # noqa: E402
-from pellucid.learn.datasets import Dataset  # noqa: E402
 from pellucid.learn.damage import parse  # noqa: E402
+from pellucid.learn.datasets import Dataset  # noqa: E402
 from pellucid.learn.export import export  # noqa: E402
 from pellucid.learn.models import create  # noqa: E402
 from pellucid.learn.pictures import Pictures  # noqa: E402
@@ -276,5 +276,5 @@ def test_levels_are_those_of_the_widest_plain_range():
     wide = [f"gaussian:{sigma}/255" for sigma in (2, 5, 15, 25)]
     assert told("gaussian:0..30/255") == wide
     assert told("jpeg:20..90 | gaussian:0..12/255 | gaussian:0..30/255 | none") == wide
-    assert told("gaussian:10..20/255 | gaussian:0..55/255+jpeg:40") == ["gaussian:15/255"]
+    assert told("gaussian:10/255..20/255 | gaussian:0..55/255+jpeg:40") == ["gaussian:15/255"]
     assert told("gaussian:25/255") == told("jpeg:20..90 | none") == []
