@@ -27,6 +27,10 @@ from pellucid.restore import zoo
 SIGMAS = (5, 15, 25, 50)
 MACHINE = "one core of a server processor, bfloat16"
 
+SPARES = [1 / 255, 2 / 255]
+"""For what users give their own pictures to: see `pellucid.restore.spare`. Chosen on the validation
+part of `clean_photographs`."""
+
 USES = {
     "gaussian-gray": "The benchmark network for grey photographs: blind to white Gaussian noise "
     "that is not clipped. For pictures of your own take `photo`, which knows more kinds of damage.",
@@ -59,8 +63,11 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     # Judged as it will be used: with the rounded weights.
     checkpoints.save(model, target, halves=True)
     model = checkpoints.load(target)
-    scores = {"clean_photographs test": _scores(model)}
-    checkpoints.save(model, target, halves=True, scores=scores, training=training)
+    more: dict[str, Any] = {"training": training}
+    if name.startswith("photo"):
+        more["spares"] = model.metadata["spares"] = SPARES
+    more["scores"] = {"clean_photographs test": _scores(model)}
+    checkpoints.save(model, target, halves=True, **more)
     model = checkpoints.load(target)
     export(model, zoo.WEIGHTS / f"{name}.onnx")
     fast = quantise(model, zoo.WEIGHTS / f"{name}{zoo.FAST}.onnx")
@@ -115,6 +122,13 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         f"epoch {stage['best_epoch']}"
         for stage in training["stages"]
     )
+    spares = ""
+    if "spares" in card:
+        least, enough = (f"{255 * value:g}/255" for value in card["spares"])
+        spares = (
+            f"- Changes of less than {least} (root mean square over the picture) are not made, and "
+            f"fully made from {enough}.\n"
+        )
     lost = ", ".join(
         f"{loss:.3f} dB at {'its own damage' if '|' in damage else damage}"
         for damage, loss in losses.items()
@@ -130,7 +144,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
 {training["hours"]:.1f} hours on {training["machine"]}: {stages}.
 - Data: `{card["data"]}`. Terms: {card["licence"]}.
 - Fast form: `{name}{zoo.FAST}`, most of it in 8 bits; it loses {lost}.
-- Weights rounded to 16 bits. Version {card["version"]}.
+{spares}- Weights rounded to 16 bits. Version {card["version"]}.
 
 Scores on the pictures of `{card["data"]}` that were held out as its test, noise not clipped, PSNR
 in dB and SSIM; `none` is a clean picture given back:

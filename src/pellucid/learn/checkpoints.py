@@ -87,7 +87,7 @@ def save(
     return target
 
 
-_KEPT = ("recipe", "data", "licence", "scores", "training")
+_KEPT = ("recipe", "data", "licence", "scores", "training", "spares")
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from pellucid.report.results import SMALL, Example, Report
 from pellucid.report.trial import Pixels, Trial, mean, picture, scores, spread
 from pellucid.restore import tiles
 from pellucid.restore.runtime import Runner, open_model
+from pellucid.restore.spare import spare
 
 __all__ = ["Report", "evaluate"]
 
@@ -171,6 +172,14 @@ def _opened(model: Model, device: str) -> _Network:
 
 
 def _run(runner: Runner, images: Pixels) -> Pixels:
+    """A batch through the network, as `denoise` would do it."""
+    restored = _through(runner, images)
+    for image, place in zip(images, restored, strict=True):
+        spare(image.transpose(1, 2, 0), place.transpose(1, 2, 0), runner.metadata)
+    return restored
+
+
+def _through(runner: Runner, images: Pixels) -> Pixels:
     """A batch through the network, large pictures window by window."""
     cut = tiles.plan(
         *images.shape[2:],

@@ -25,6 +25,7 @@ from pellucid.restore import tiles, zoo
 from pellucid.restore.floats import prepared
 from pellucid.restore.noise import estimate_sigma
 from pellucid.restore.runtime import Runner
+from pellucid.restore.spare import spare
 from pellucid.restore.twins import Twins, is_grey, open_twins
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _restore(
         for rows in bands(height, width):
             out[rows] = samples[rows] if samples.dtype == out.dtype else scaled(samples[rows])
         return
-    grey = is_grey(samples)
+    came, grey = samples, is_grey(samples)
     if isinstance(runner, Twins):
         runner = runner.suited(1 if grey else 3)
     if grey and runner.channels == 1:
@@ -179,6 +180,8 @@ def _restore(
         return _through(windows, runner, together)
 
     tiles.run(cut, network, read_window, write_window, together=together)
+    unit = 1.0 if scale is None else float(scale[1] - scale[0])
+    spare(came, out, runner.metadata, strength=strength, unit=unit)
 
 
 def _through(windows: Pixels, runner: Runner, together: int) -> Pixels:
