@@ -19,7 +19,7 @@ from pellucid.errors import CheckpointError, DataError, OptionError
 from pellucid.learn.checkpoints import load
 from pellucid.learn.damage import parse
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import Lesson, learning_rate
+from pellucid.learn.lesson import Lesson, exposed, learning_rate
 from pellucid.learn.models import Restorer, create
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import Train
@@ -418,3 +418,31 @@ def test_a_clipped_gradient_is_no_longer_than_its_limit(precision: str) -> None:
         patch.setattr("pellucid.learn.training.Lesson", Watched)
         taught(clip_gradient=1e-3, precision=precision)
     assert max(seen) <= 1e-3 * 1.001
+
+
+def test_exposure_blinds_a_share_of_the_pictures_and_leaves_the_others():
+    clean = torch.rand(400, 1, 6, 6, generator=torch.manual_seed(0))
+    made = exposed(clean, 0.25, generator=torch.manual_seed(1))
+    moved = (made != clean).flatten(1).any(1)
+    assert 0.18 < moved.float().mean() < 0.32
+    assert (made.min(), made.max()) == (0, 1)
+    for one, other in zip(clean[moved], made[moved], strict=True):
+        inside = (other > 0) & (other < 1)
+        gain = (other[inside].max() - other[inside].min()) / (one[inside].max() - one[inside].min())
+        assert 0.8 < gain < 1.7
+        # What was brighter is never darker then.
+        order = one.flatten().argsort()
+        assert (other.flatten()[order].diff() >= 0).all()
+    again = exposed(clean, 0.25, generator=torch.manual_seed(1))
+    assert torch.equal(made, again)
+    assert torch.equal(exposed(clean, 0.0, generator=torch.manual_seed(1)), clean)
+
+
+def test_exposure_changes_what_is_learnt_and_not_what_is_judged():
+    def rows(share):
+        settings = Train(epochs=2, batch=16, exposed=share, seed=1)
+        return train(small(), data(), parse("gaussian:0.1"), settings, device="cpu").history
+
+    plain, blinded = rows(0.0), rows(1.0)
+    assert plain[0]["train_loss"] != blinded[0]["train_loss"]
+    assert rows(1.0) != plain

@@ -67,6 +67,8 @@ class Train(_Section):
         steps: Batches in an epoch; None goes once through the data.
         crop: Cut squares of this side from random places; None takes pictures whole.
         flipped: Mirror and turn at random. Not for digits.
+        exposed: Share of pictures whose contrast is stretched at random until a part of some is
+            all white or all black, as where a camera is blinded. Not for pairs.
         loss: 'mse', 'bce', 'l1', 'charbonnier' or 'psnr'; None keeps the model's own.
         optimizer: 'adam', 'adamw' or 'muon'.
         learning_rate: At its highest.
@@ -94,6 +96,7 @@ class Train(_Section):
     steps: int | None = Field(None, ge=1)
     crop: int | None = Field(None, ge=1)
     flipped: bool = False
+    exposed: float = Field(0.0, ge=0, le=1)
     loss: Literal["mse", "bce", "l1", "charbonnier", "psnr"] | None = None
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
