@@ -201,9 +201,39 @@ def test_too_great_a_loss_is_refused(made, tmp_path, monkeypatch):
     ready = made[1].with_name("float.onnx")
     monkeypatch.setattr(quantiser, "export", lambda _, draft, **__: shutil.copy(ready, draft))
     monkeypatch.setattr(quantiser, "_score", lambda *_: float("nan"))
-    with pytest.raises(CheckpointError, match=r"loses nan dB at gaussian:0\.\.30/255"):
+    with pytest.raises(CheckpointError, match=r"still loses nan dB at gaussian:0\.\.30/255"):
         quantise(network(), tmp_path / "m.onnx", data=DATA)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_felt_stays_in_float_until_little_is_lost(made, tmp_path, monkeypatch):
+    ready = made[1].with_name("float.onnx")
+    monkeypatch.setattr(quantiser, "export", lambda _, draft, **__: shutil.copy(ready, draft))
+    graph = Rounding(ready)
+    names = [node.input[1] for node in graph.inner]
+    loss = max(made[2].loss_db.values())
+    assert loss > 0.001
+    monkeypatch.setattr(quantiser, "LIMIT", 0.5 * loss)
+    path = tmp_path / "m.onnx"
+    said = quantise(network(), path, data=DATA)
+    left = set(zoo.card(path)["int8"]["float"]) & set(names)
+    assert 1 <= len(left) <= len(names) // 2
+    assert max(said.loss_db.values()) <= 0.5 * loss
+    assert path.stat().st_size > made[1].stat().st_size
+
+
+def test_the_convolution_that_is_felt_most_comes_first(made):
+    graph = Rounding(made[1].with_name("float.onnx"))
+    images = DATA.train.crops(torch.arange(4), 32)[0]
+    ranges = graph.ranges(images, np.random.default_rng(0))
+    names = [node.input[1] for node in graph.inner]
+    # One activation over a hundred times its range: of its steps two or three are left.
+    spoilt = graph.inner[len(names) // 2]
+    low, high = ranges[spoilt.input[0]]
+    order = graph.felt(ranges | {spoilt.input[0]: (100 * low, 100 * high)}, images)
+    assert order[0] is spoilt
+    assert sorted(node.input[1] for node in order) == sorted(names)
+    assert [node.input[1] for node in graph.inner] == names
 
 
 def test_a_model_that_says_nothing_of_its_damage_is_refused(tmp_path):

@@ -40,13 +40,44 @@ class Rounding:
             for name in node.input:
                 self.readers[name].append(node)
         convolutions = [node for node in nodes if node.op_type == "Conv"]
+        self._convolutions = convolutions
         self.inner = convolutions[_FIRST:-_LAST]
-        self.in_float = [node.input[1] for node in convolutions if node not in self.inner]
         if not self.inner:
             raise CheckpointError(
                 f"this model has {len(convolutions)} convolutions, and int8 keeps the first and "
                 f"the last {_LAST} in float; export it without --int8"
             )
+
+    @property
+    def in_float(self) -> list[str]:
+        """The weights of the convolutions that are not rounded."""
+        return [node.input[1] for node in self._convolutions if node not in self.inner]
+
+    def leave(self, node: Any) -> None:
+        """Let a convolution stay in float."""
+        self.inner = [other for other in self.inner if other is not node]
+
+    def felt(self, ranges: dict[str, tuple[float, float]], images: Tensor) -> list[Any]:
+        """`inner`, those first whose rounding alone is felt most for the arithmetic in them.
+
+        Args:
+            ranges: From `ranges`.
+            images: (B, C, H, W), damaged as little as a loss should be seen at.
+        """
+        names = [node.output[0] for node in self.inner]
+        *made, exact = self.session(names).run([*names, "restored"], {"image": images.numpy()})
+        weights = {one.name: int(np.prod(one.dims)) for one in self.model.graph.initializer}
+        found = []
+        whole = self.inner
+        for node, features in zip(whole, made, strict=True):
+            self.inner = [node]
+            (rounded,) = session(self.quantised(ranges)).run(
+                ["restored"], {"image": images.numpy()}
+            )
+            arithmetic = weights[node.input[1]] * np.prod(features.shape[2:])
+            found.append((float(np.square(rounded - exact).mean()) / arithmetic, node))
+        self.inner = whole
+        return [node for _, node in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
     def session(self, outputs: Sequence[str] = ()) -> Any:
         """The float network, giving also those of its activations."""
