@@ -49,7 +49,7 @@ LIMITS = """\
 
 
 def put(name: str, runs: list[Path]) -> dict[str, Any]:
-    """Write the three files of a model, and give back its card."""
+    """Write the four files of a model, and give back its card."""
     model = checkpoints.load(runs[-1])
     stages = [_stage(run) for run in runs]
     training = {

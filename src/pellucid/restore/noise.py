@@ -67,7 +67,7 @@ def difference(one: NDArray[Any], other: NDArray[Any]) -> float:
 
     Args:
         one: (H, W, C); integers, or floats as they are. Samples that are not finite are left out.
-        other: Same shape and dtype.
+        other: Same shape; of the same dtype or, beside integers, float32 in [0, 1].
     """
     total, count = 0.0, 0
     for rows in bands(one.shape[0], one.shape[1]):
