@@ -116,34 +116,43 @@ def quantise(
     for one in (damage, *_levels(damage)):
         chance = torch.Generator().manual_seed(seed + 1)
         held[str(one)] = _crops(network, pictures, "validation", HELD, one, clip, chance)
+    whole, losses = _rounded(graph, ranges, held)
+    worst = max(losses, key=lambda name: (np.isnan(losses[name]), losses[name]))
+    # Not `losses[worst] > LIMIT`, which a NaN would pass.
+    if not losses[worst] <= LIMIT:
+        raise CheckpointError(
+            f"with half of its convolutions in int8 this model still loses {losses[worst]:.2f} dB "
+            f"at {worst}, more than {LIMIT}; {target} was not written; export it without --int8"
+        )
+    kept = {"loss_db": losses, "data": pictures.name, "seed": seed, "float": graph.in_float}
+    written = graph.content(whole, {"int8": kept})
+    with atomic(target) as file:
+        file.write(written)
+    return Quantised(target, len(written), losses, pictures.name)
+
+
+def _rounded(
+    graph: Rounding,
+    ranges: dict[str, tuple[float, float]],
+    held: dict[str, tuple[Tensor, Tensor]],
+) -> tuple[Any, dict[str, float]]:
+    """The network in int8, and its losses; up to half of it is left in float to meet `LIMIT`."""
     exact = graph.session()
     before = {name: _score(exact, damaged, clean) for name, (clean, damaged) in held.items()}
     order: list[Any] = []
-    most = len(graph.inner) // 2
-    for left in range(most + 1):
+    fewest = len(graph.inner) - len(graph.inner) // 2
+    while True:
         whole = graph.quantised(ranges)
         rounded = session(whole)
         losses = {
             name: round(before[name] - _score(rounded, damaged, clean), 4)
             for name, (clean, damaged) in held.items()
         }
-        worst = max(losses, key=lambda name: (np.isnan(losses[name]), losses[name]))
-        # Not `losses[worst] > LIMIT`, which a NaN would pass.
-        if losses[worst] <= LIMIT:
-            break
-        if left == most:
-            raise CheckpointError(
-                f"with half of its convolutions in int8 this model still loses "
-                f"{losses[worst]:.2f} dB at {worst}, more than {LIMIT}; {target} was not written; "
-                "export it without --int8"
-            )
+        if len(graph.inner) == fewest or all(loss <= LIMIT for loss in losses.values()):
+            return whole, losses
+        worst = max(losses, key=lambda name: losses[name])
         order = order or graph.felt(ranges, held[worst][1][:FELT])
         graph.leave(order.pop(0))
-    kept = {"loss_db": losses, "data": pictures.name, "seed": seed, "float": graph.in_float}
-    written = graph.content(whole, {"int8": kept})
-    with atomic(target) as file:
-        file.write(written)
-    return Quantised(target, len(written), losses, pictures.name)
 
 
 def _recipe(network: Restorer) -> tuple[Damage, bool]:
