@@ -1,11 +1,13 @@
 """Put trained networks into the box: ``python docs/make_weights.py NAME RUN [NAME RUN ...]``.
 
-RUN is a run folder, or several joined by ``+`` of which each began with the one before it. The best
-weights of the last are rounded to 16 bits and written into the package's ``weights`` folder as
-NAME.safetensors (to train further) and NAME.onnx (to run), and the rounding to 8 bits of NAME.onnx
-as NAME-fast.onnx; NAME.md is the card: recipe, data and their terms, how long it took, scores,
-limits. Scores are made here, on pictures of `clean_photographs` that were held out of training and
-of every choice (its test part), so ``$PELLUCID_DATA`` must list the folder that holds them.
+RUN is a run folder, or several joined by ``+`` of which each began with the one before it. The
+first may also be a .safetensors that this has written before: its card knows the runs behind it.
+The best weights of the last are rounded to 16 bits and written into the package's ``weights``
+folder as NAME.safetensors (to train further) and NAME.onnx (to run), and the rounding to 8 bits of
+NAME.onnx as NAME-fast.onnx; NAME.md is the card: recipe, data and their terms, how long it took,
+scores, limits. Scores are made here, on pictures of `clean_photographs` that were held out of
+training and of every choice (its test part), so ``$PELLUCID_DATA`` must list the folder that holds
+them.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ LIMITS = """\
 def put(name: str, runs: list[Path]) -> dict[str, Any]:
     """Write the four files of a model, and give back its card."""
     model = checkpoints.load(runs[-1])
-    stages = [_stage(run) for run in runs]
+    stages = [stage for run in runs for stage in _stages(run)]
     training = {
         **{what: sum(stage[what] for stage in stages) for what in ("steps", "megapixels")},
         "hours": round(sum(stage["hours"] for stage in stages), 2),
@@ -77,13 +79,16 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     return card
 
 
-def _stage(run: Path) -> dict[str, Any]:
-    """What a run was, in numbers."""
+def _stages(run: Path) -> list[dict[str, Any]]:
+    """What a run was, in numbers; or all runs behind weights that were in the box."""
+    if run.suffix == ".safetensors":
+        before: list[dict[str, Any]] = checkpoints.read_metadata(run)["training"]["stages"]
+        return before
     settings = recipes.read(run / "recipe.toml").train
     with (run / "history.csv").open(encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     steps = len(history) * (settings.steps or 0)
-    return {
+    stage: dict[str, Any] = {
         "start": settings.start,
         "epochs": len(history),
         "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
@@ -94,6 +99,7 @@ def _stage(run: Path) -> dict[str, Any]:
         "megapixels": round(steps * settings.batch * (settings.crop or 0) ** 2 / 1e6),
         "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
     }
+    return [stage]
 
 
 def _scores(model: Restorer) -> dict[str, dict[str, float]]:
