@@ -41,7 +41,14 @@ def save(
     return path
 
 
-def box(path: Path, *, channels: int = 1, radius: int = 2, depth: int = 1) -> Path:
+def box(
+    path: Path,
+    *,
+    channels: int = 1,
+    radius: int = 2,
+    depth: int = 1,
+    card: dict[str, Any] | None = None,
+) -> Path:
     """A mean over squares of `2 * radius + 1`, `depth` times, every channel by itself."""
     side = 2 * radius + 1
     weight = np.full((channels, 1, side, side), 1 / side**2, np.float32)
@@ -51,8 +58,8 @@ def box(path: Path, *, channels: int = 1, radius: int = 2, depth: int = 1) -> Pa
         pads = [radius] * 4
         nodes.append(helper.make_node("Conv", [given, "w"], [out], pads=pads, group=channels))
         given = out
-    card = {"image_channels": channels, "multiple_of": 1, "halo": radius * depth, "model": "box"}
-    return save(path, nodes, {"w": weight}, channels=channels, card=card)
+    told = {"image_channels": channels, "multiple_of": 1, "halo": radius * depth, "model": "box"}
+    return save(path, nodes, {"w": weight}, channels=channels, card=told | (card or {}))
 
 
 def pointwise(path: Path, operator: str, value: float, *, channels: int = 1, **more: Any) -> Path:

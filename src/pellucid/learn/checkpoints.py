@@ -87,7 +87,7 @@ def save(
     return target
 
 
-_KEPT = ("recipe", "data", "licence", "scores", "training", "spares")
+_KEPT = ("recipe", "data", "licence", "scores", "training", "evens", "spares")
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

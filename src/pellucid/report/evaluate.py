@@ -29,6 +29,7 @@ from pellucid.report import rivals
 from pellucid.report.results import SMALL, Example, Report
 from pellucid.report.trial import Pixels, Trial, mean, picture, scores, spread
 from pellucid.restore import tiles
+from pellucid.restore.even import even
 from pellucid.restore.runtime import Runner, open_model
 from pellucid.restore.spare import spare
 
@@ -175,7 +176,9 @@ def _run(runner: Runner, images: Pixels) -> Pixels:
     """A batch through the network, as `denoise` would do it."""
     restored = _through(runner, images)
     for image, place in zip(images, restored, strict=True):
-        spare(image.transpose(1, 2, 0), place.transpose(1, 2, 0), runner.metadata)
+        before, after = image.transpose(1, 2, 0), place.transpose(1, 2, 0)
+        even(before, after, runner.metadata)
+        spare(before, after, runner.metadata)
     return restored
 
 

@@ -22,6 +22,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, read
 from pellucid.images.picture import bands, scaled, unscaled
 from pellucid.restore import tiles, zoo
+from pellucid.restore.even import even
 from pellucid.restore.floats import prepared
 from pellucid.restore.noise import estimate_sigma
 from pellucid.restore.runtime import Runner
@@ -181,6 +182,7 @@ def _restore(
 
     tiles.run(cut, network, read_window, write_window, together=together)
     unit = 1.0 if scale is None else float(scale[1] - scale[0])
+    even(came, out, runner.metadata)
     spare(came, out, runner.metadata, strength=strength, unit=unit)
 
 

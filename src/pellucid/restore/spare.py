@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import CheckpointError
-from pellucid.images.picture import bands, scaled, unscaled
+from pellucid.images.picture import bands
+from pellucid.restore.blend import blend
 from pellucid.restore.noise import difference
 
 
@@ -68,12 +69,4 @@ def spare(
     if made == 1:
         return
     for rows in bands(before.shape[0], before.shape[1]):
-        if made == 0:
-            after[rows] = before[rows] if after.dtype == before.dtype else scaled(before[rows])
-            continue
-        one, other = scaled(before[rows]), scaled(after[rows])
-        with np.errstate(invalid="ignore"):
-            mixed = one + np.float32(made) * (other - one)
-        if before.dtype.kind == "f":
-            mixed = np.where(np.isfinite(one), mixed, one)
-        after[rows] = unscaled(mixed, after.dtype)
+        blend(before, after, rows, made)
