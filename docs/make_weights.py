@@ -33,6 +33,9 @@ SPARES = [1 / 255, 2 / 255]
 """For what users give their own pictures to: see `pellucid.restore.spare`. Chosen on the validation
 part of `clean_photographs`."""
 
+EVENS = 1.25
+"""For the same: see `pellucid.restore.even`. Chosen there as well."""
+
 USES = {
     "gaussian-gray": "The benchmark network for grey photographs: blind to white Gaussian noise "
     "that is not clipped. For pictures of your own take `photo`, which knows more kinds of damage.",
@@ -67,7 +70,8 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     model = checkpoints.load(target)
     more: dict[str, Any] = {"training": training}
     if name.startswith("photo"):
-        more["spares"] = model.metadata["spares"] = SPARES
+        more |= {"evens": EVENS, "spares": SPARES}
+        model.metadata |= more
     more["scores"] = {"clean_photographs test": _scores(model)}
     checkpoints.save(model, target, halves=True, **more)
     model = checkpoints.load(target)
@@ -134,6 +138,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         spares = (
             f"- Changes of less than {least} (root mean square over the picture) are not made, and "
             f"fully made from {enough}.\n"
+            f"- No place is changed by more than {card['evens']:g} times what the others are.\n"
         )
     lost = ", ".join(
         f"{loss:.3f} dB at {'its own damage' if '|' in damage else damage}"

@@ -26,7 +26,7 @@ SIDE = 16
 """Of a block, in pixels."""
 
 FEWEST = 64
-"""Blocks with anything in them below which a picture says too little of itself; 128x128 pixels have as many."""
+"""Blocks with anything in them, as 128x128 pixels have; fewer say too little of a picture."""
 
 GROUPS = 8
 """Of like brightness, each with as many blocks."""
