@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from pellucid.images.files import atomic
 from pellucid.learn import datasets, metrics, recipes, training
@@ -26,6 +27,7 @@ from pellucid.learn.damage import parse
 from pellucid.learn.datasets import Dataset
 from pellucid.learn.lesson import seeded
 from pellucid.learn.models import Restorer, create, summary
+from pellucid.learn.models.unet import Residual
 
 SIGMAS = (15, 25, 50)
 
@@ -58,6 +60,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "biases": {"model.bias": True},
     "gelu": {"model.activation": "gelu"},
     "concat": {"model.skip": "concat"},
+    "channel attention": {"attention": True},
     "widths 32-64-128": {"model.channels": [32, 64, 128]},
     "widths 64-128-256": {"model.channels": [64, 128, 256]},
     "kernel 5, widths 32-64-128": {"model.kernel": 5, "model.channels": [32, 64, 128]},
@@ -67,10 +70,29 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "widths 32-64-128, 4 blocks": {"model.channels": [32, 64, 128], "model.blocks": 4},
     "no unshuffle, 16-32-64-128": {"model.channels": [16, 32, 64, 128], "model.unshuffle": 1},
+    "no average": {"train.ema": None},
+    "not mirrored or turned": {"train.flipped": False},
     "crops of 48": {"train.crop": 48, "train.batch": 44},
     "crops of 128": {"train.crop": 128, "train.batch": 6},
     "batch 8": {"train.batch": 8},
 }
+
+
+class Attention(nn.Module):
+    """Channels weighed by their means over the picture (Hu et al. 2018, arxiv.org/abs/1709.01507).
+
+    Not among the package's layers: what looks at a whole picture cannot be cut into windows.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = nn.Sequential(
+            nn.Linear(channels, channels // 8), nn.ReLU(), nn.Linear(channels // 8, channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights: Tensor = torch.sigmoid(self.weigh(x.mean(dim=(2, 3))))
+        return x * weights[:, :, None, None]
 
 
 def recipe(changes: dict[str, Any], channels: int, steps: int) -> recipes.Recipe:
@@ -81,25 +103,33 @@ def recipe(changes: dict[str, Any], channels: int, steps: int) -> recipes.Recipe
         "damage": {"with": "gaussian:0..55/255", "clip": False},
     }
     for key, value in changes.items():
+        if key == "attention":
+            continue
         section, _, name = key.partition(".")
         told[section][name] = value
     told["train"] |= {"epochs": 1, "steps": steps}
     return recipes.build(told)
 
 
-def made(told: recipes.Recipe, data: Dataset) -> Restorer:
+def made(told: recipes.Recipe, data: Dataset, attention: bool = False) -> Restorer:
     """An untrained network of the recipe."""
     torch.manual_seed(told.train.seed)
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in told.model.items()}
-    return create(str(options.pop("name")), image_channels=data.train.channels, **options)
+    model = create(str(options.pop("name")), image_channels=data.train.channels, **options)
+    for block in [part for part in model.modules() if isinstance(part, Residual) and attention]:
+        block.layers.append(Attention(block.layers[-1].out_channels))
+    return model
 
 
-def trained(told: recipes.Recipe, data: Dataset) -> tuple[Restorer, float]:
-    """The network after the recipe's steps, and how many seconds they took."""
-    result = training.train(
-        made(told, data), data, parse(told.damage.spec), told.train, clip=False, device="cpu"
-    )
-    return result.model, result.history[-1]["seconds"]
+def trained(
+    changes: dict[str, Any], steps: int, data: Dataset
+) -> tuple[Restorer, float, recipes.Recipe]:
+    """The network after so many steps, how many seconds they took, and its recipe."""
+    told = recipe(changes, data.train.channels, steps)
+    model = made(told, data, attention="attention" in changes)
+    damage = parse(told.damage.spec)
+    result = training.train(model, data, damage, told.train, clip=False, device="cpu")
+    return result.model, result.history[-1]["seconds"], told
 
 
 @torch.inference_mode()
@@ -130,11 +160,10 @@ def main() -> None:
             continue
         changes = VARIANTS[name]
         # The first steps of a process are slower than the rest, so two counts are subtracted.
-        short, long = (trained(recipe(changes, given.channels, n), data)[1] for n in (4, 16))
+        short, long = (trained(changes, steps, data)[1] for steps in (4, 16))
         steps = math.floor(given.minutes * 60 / max(1e-3, (long - short) / 12))
-        told = recipe(changes, given.channels, steps)
         began = time.perf_counter()
-        model, seconds = trained(told, data)
+        model, seconds, told = trained(changes, steps, data)
         found = summary(model)
         row = {
             "psnr": scores(model, data),
