@@ -38,6 +38,10 @@ CROPS, HELD, FELT, SIDE = 48, 32, 8, 96
 """Crops to calibrate on, crops to compare on, those of them on which convolutions are compared, and
 their side at most."""
 
+WHITE = 4
+"""Crops that are all white, to calibrate on beside the others: nothing is brighter, and few
+photographs show that. Without them a white page came back with a corner 4 of 255 too dark."""
+
 SIGMAS = (2, 5, 15, 25, 50)
 """Noise levels (of 255) to compare at, where a network was trained on a range with them in it."""
 
@@ -111,6 +115,7 @@ def quantise(
     pictures = _pictures(network, data)
     chance = torch.Generator().manual_seed(seed)
     _, damaged = _crops(network, pictures, "train", CROPS, damage, clip, chance)
+    damaged = torch.cat([damaged, torch.ones_like(damaged[:WHITE])])
     ranges = graph.ranges(damaged, np.random.default_rng(seed))
     held = {}
     for one in (damage, *_levels(damage)):
