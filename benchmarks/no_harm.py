@@ -5,8 +5,8 @@
 Pictures are damaged as files are: Gaussian noise, clipped and rounded to 8 bits; and restored as
 `pellucid denoise` does, back to 8 bits. At sigma 0 the clean pictures themselves come in, and what
 counts is how near they come back. Above, it is the gain (restored less damaged, dB), and of all
-gains the worst one. With --trusting nothing that the network changes is taken back, as the model's
-card asks for.
+gains the worst one. With --trusting nothing that the network changes is taken back, whatever the
+model's card asks for.
 """
 
 from __future__ import annotations
