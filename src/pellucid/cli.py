@@ -53,6 +53,12 @@ class Engine(StrEnum):
     openvino = "openvino"
 
 
+EnsembleOption = Annotated[
+    bool,
+    typer.Option(
+        "--ensemble", help="Mean over eight mirrored and turned views: slower, a little better."
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 EngineOption = Annotated[
     Engine,
@@ -131,6 +137,7 @@ def denoise(
         float, typer.Option("--strength", help="From 0 (as it came) to 1 (all).")
     ] = 1.0,
     device: EngineOption = Engine.auto,
+    ensemble: EnsembleOption = False,
     jobs: Annotated[int, typer.Option("--jobs", help="Pictures at a time.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     json_file: JsonFile = None,
@@ -144,6 +151,7 @@ def denoise(
         model=model,
         strength=strength,
         device=device.value,
+        ensemble=ensemble,
         jobs=jobs,
         overwrite=overwrite,
         progress=_count if sys.stderr.isatty() else None,
@@ -274,6 +282,7 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
     device: EngineOption = Engine.auto,
+    ensemble: EnsembleOption = False,
     panel: Annotated[
         Path | None,
         typer.Option("--panel", callback=_place, help="Draw best, median and worst here."),
@@ -295,6 +304,7 @@ def evaluate(
         seed=seed,
         split=split,
         device=device.value,
+        ensemble=ensemble,
     )
     print(report.table(), file=sys.stderr if str(json_file) == STREAM else sys.stdout)
     if json_file:

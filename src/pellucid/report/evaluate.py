@@ -29,6 +29,7 @@ from pellucid.report import rivals
 from pellucid.report.results import SMALL, Example, Report
 from pellucid.report.trial import Pixels, Trial, mean, picture, scores, spread
 from pellucid.restore import tiles
+from pellucid.restore.ensemble import Ensemble
 from pellucid.restore.even import even
 from pellucid.restore.runtime import Runner, open_model
 from pellucid.restore.spare import spare
@@ -52,6 +53,7 @@ def evaluate(
     seed: int = 0,
     split: str = "test",
     device: str = "auto",
+    ensemble: bool = False,
 ) -> Report:
     """Score a model on data: PSNR, SSIM, RMSE and MAE, damaged and restored.
 
@@ -70,7 +72,8 @@ def evaluate(
         limit: Most pictures, spread evenly; None for all.
         seed: Where the damage comes from.
         split: ``train``, ``validation``, ``test`` or ``all``.
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
+        ensemble: Judge the mean over the eight mirrored and turned views of each picture.
 
     Raises:
         PellucidError: Model, data and options do not fit; the message says how.
@@ -85,7 +88,7 @@ def evaluate(
             raise OptionError(f"{name} {value} is not possible; give at least 1")
     chosen = rivals.chosen(baselines)
     training = isinstance(model, nn.Module) and model.training
-    network = _opened(model, device)
+    network = _opened(model, device, ensemble)
     try:
         if isinstance(data, str | Path):
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
@@ -157,9 +160,11 @@ class _Network:
         return torch.from_numpy(np.ascontiguousarray(restored, np.float32))
 
 
-def _opened(model: Model, device: str) -> _Network:
+def _opened(model: Model, device: str, ensemble: bool) -> _Network:
     if isinstance(model, str | Path | nn.Module) or hasattr(model, "channels"):
         runner = open_model(cast(Any, model), device=device)
+        if ensemble:
+            runner = Ensemble(runner)
         # A network of somebody else's does not say what it takes.
         free = isinstance(model, nn.Module) and not hasattr(model, "image_channels")
         channels = None if free else runner.channels
@@ -168,6 +173,8 @@ def _opened(model: Model, device: str) -> _Network:
         raise OptionError(
             f"a model is a name, a file, a network or a function, not {type(model).__name__}"
         )
+    if ensemble:
+        raise OptionError("an ensemble is made of a network; a function may turn pictures itself")
     name = getattr(model, "__name__", type(model).__name__)
     return _Network(name, lambda images: _one_by_one(model, images))
 

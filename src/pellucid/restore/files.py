@@ -90,6 +90,7 @@ def denoise_files(
     jobs: int = 1,
     threads: int | None = None,
     tile: int | None = None,
+    ensemble: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[FileResult]:
@@ -106,6 +107,7 @@ def denoise_files(
         jobs: Pictures in work at a time; each takes its memory.
         threads: Processor threads of the network; shared out among the jobs unless given.
         tile: Side in pixels of the windows that large pictures are cut into.
+        ensemble: Take the mean over the eight mirrored and turned views of each picture.
         overwrite: Do again what is there already.
         progress: Called after each file with the result of its last page, the number of files done
             and the number of all.
@@ -123,7 +125,7 @@ def denoise_files(
         raise OptionError("no input is given; give files, folders or - for standard input")
     work = plan(inputs, out)
     share = threads or max(1, available_threads() // jobs)
-    runner = open_twins(model or zoo.DEFAULT, device=device, threads=share)
+    runner = open_twins(model or zoo.DEFAULT, device=device, threads=share, ensemble=ensemble)
 
     def do(job: Job) -> list[FileResult]:
         return _do(job, runner, strength, tile, overwrite)

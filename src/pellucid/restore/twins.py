@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pellucid.images.picture import bands
 from pellucid.restore import zoo
+from pellucid.restore.ensemble import Ensemble
 from pellucid.restore.runtime import Runner, open_model
 
 if TYPE_CHECKING:
@@ -47,16 +48,29 @@ class Twins:
             return self._runners.get(channels, self._asked)
 
 
+class _Ensembles(Twins):
+    """Twins each of which is asked for every view of a picture."""
+
+    def __init__(self, twins: Twins) -> None:
+        self._twins = twins
+
+    def suited(self, channels: int) -> Runner:
+        return Ensemble(self._twins.suited(channels))
+
+
 def open_twins(
     model: str | Path | Runner | Twins | Restorer,
     *,
     device: str = "auto",
     threads: int | None = None,
+    ensemble: bool = False,
 ) -> Twins:
     """The model, as `runtime.open_model` opens it, with its twin if both are shipped.
 
-    Twins that are open already come back as they are.
+    Twins that are open already are taken as they are; `ensemble` makes an `Ensemble` of each.
     """
+    if ensemble:
+        return _Ensembles(open_twins(model, device=device, threads=threads))
     if isinstance(model, Twins):
         return model
     other = zoo.twin(model) if isinstance(model, str) else None
