@@ -6,7 +6,8 @@ Each network given, by name or file, is scored on the test sets for its kind of 
 BSD68 grey, CBSD68 colour) at sigma 15, 25 and 50, as the tables were made: `evaluate --published`.
 One blind network against the figures that the authors of others printed; most of those are told the
 noise level, or are one network for each. Test sets are for telling, not for choosing: run this
-rarely, and with --limit only to see that it works.
+rarely, and with --limit only to see that it works. With --ensemble each network is scored once more as
+the mean over eight views of every picture.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ BARS = ("FFDNet", "DRUNet")
 """What ours are compared with."""
 
 
-def scored(model: str, limit: int | None) -> dict[str, Any]:
+def scored(model: str, limit: int | None, ensemble: bool = False) -> dict[str, Any]:
     """PSNR and SSIM of a network at every sigma, by test set."""
     from anatomy import anatomy
 
@@ -129,13 +130,21 @@ def scored(model: str, limit: int | None) -> dict[str, Any]:
 
     runner = open_model(model)
     made = anatomy(model)
-    found: dict[str, Any] = {"name": runner.name, "sets": {}}
+    name = f"{runner.name} --ensemble" if ensemble else runner.name
+    found: dict[str, Any] = {"name": name, "sets": {}}
     found["parameters"] = made.parameters if made else None
     for name, channels in SETS.items():
         if channels != runner.channels:
             continue
         reports = [
-            evaluate(runner, name, f"gaussian:{sigma}/255", published=True, limit=limit)
+            evaluate(
+                runner,
+                name,
+                f"gaussian:{sigma}/255",
+                published=True,
+                limit=limit,
+                ensemble=ensemble,
+            )
             for sigma in SIGMAS
         ]
         found["sets"][name] = {
@@ -177,9 +186,11 @@ def rows(ours: list[dict[str, Any]]) -> list[list[str]]:
 def main(arguments: list[str] | None = None) -> None:
     read = parser(__doc__)
     read.add_argument("models", nargs="+", metavar="MODEL", help="a network: name or file")
+    read.add_argument("--ensemble", action="store_true", help="also with eight views of each picture")
     read.add_argument("--limit", type=int, help="so many pictures of each set: no figure to tell")
     given = read.parse_args(arguments)
-    ours = [scored(model, given.limit) for model in given.models]
+    ways = (False, True) if given.ensemble else (False,)
+    ours = [scored(model, given.limit, way) for model in given.models for way in ways]
     save(given.out, ours)
     if given.limit:
         print(f"at most {given.limit} pictures of each set: not comparable\n")

@@ -32,7 +32,7 @@ def png(width: int, height: int, rows: int = 1) -> bytes:
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.free])
 def test_what_we_write_is_known_by_its_first_bytes(kind: str) -> None:
     file = io.BytesIO()
     images.write(file, np.zeros((4, 5), np.uint8), kind=kind)
@@ -48,7 +48,7 @@ def test_what_we_write_is_known_by_its_first_bytes(kind: str) -> None:
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
         (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", "HEIF"),
         (b"%PDF-1.7", "PDF"),
-        (bytes(128) + b"DICM", "DICOM"),
+        (bytes(128) + b"DICM", "DICOM file without an image"),
         (b"\x00\x00\x00\x0cjP  \r\n", "JPEG 2000"),
         (b"\xff\x0a\x00", "JPEG XL"),
         (b"8BPS\x00\x01", "Photoshop"),

@@ -28,7 +28,7 @@ PACKAGE = ROOT / "src" / "pellucid"
 ROOMS = ("errors", "images", "learn", "restore", "uses", "report", "server", "cli")
 
 ORDER = {
-    "images": "kinds exif files picture colours png standard tiff __init__",
+    "images": "kinds exif files picture colours png standard tiff modality dicom derived __init__",
     "learn": "__init__ draws camera degrade damage metrics machine pictures downloads published "
     "remotes places known sources arrays folders clean_photos datasets pairs models.base "
     "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
@@ -54,6 +54,7 @@ HOMES = {
     "scipy": "report.baselines",
     "bm3d": "report.baselines",
     "tifffile": "images.tiff",
+    "pydicom": "images.modality images.dicom images.derived",
     "imagecodecs": "images.tiff",
     "pydantic": "learn.recipes",
     "tqdm": "learn.training",

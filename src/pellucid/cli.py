@@ -181,12 +181,17 @@ def _summarise(results: list[Any], stream: TextIO) -> None:
     seconds = sum(result.seconds for result in done)
     parts = [f"{len(done)} restored"]
     if len(done) == 1 and done[0].sigma is not None:
-        removed = "" if done[0].removed is None else f", {done[0].removed * 255:.1f}/255 removed"
-        noise = f"noise {done[0].sigma * 255:.1f}/255{removed}"
+        removed = "" if done[0].removed is None else f", {_level(done[0], done[0].removed)} removed"
+        noise = f"noise {_level(done[0], done[0].sigma)}{removed}"
         parts = [f"{done[0].output}: {noise}, {seconds:.2f} s"]
     parts += [f"{skipped} there already (--overwrite does it again)"] if skipped else []
     parts += [f"{count} failed"] if (count := len(results) - len(done) - skipped) else []
     print("; ".join(parts), file=stream)
+
+
+def _level(result: Any, value: float) -> str:
+    """Levels of 255, or a float picture's own units."""
+    return f"{value:.3g}" if result.floats else f"{value * 255:.1f}/255"
 
 
 @app.command()

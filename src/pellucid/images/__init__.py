@@ -10,7 +10,8 @@ import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,22 @@ def _kind(stream: BinaryIO, name: str) -> str:
     return identify(stream.read(HEAD_BYTES), name)
 
 
+def _paged(kind: str) -> Any:
+    """The module that reads a kind page by page; None for those of one picture."""
+    module: ModuleType | None = None
+    if kind == "tiff":
+        from pellucid.images import tiff as module
+    elif kind == "dicom":
+        from pellucid.images import dicom as module
+    return module
+
+
 def read(source: Source, page: int = 0) -> Picture:
     """The picture in a file, in bytes or in an open binary file.
 
     Args:
         source: Where it is. The kind is found from the first bytes, not from the suffix.
-        page: Which page of a multi-page TIFF.
+        page: Which page of a multi-page TIFF, or which frame of a DICOM object.
 
     Raises:
         ImageError: It is missing, no picture, damaged, too large, or of a kind not read.
@@ -61,10 +72,9 @@ def read(source: Source, page: int = 0) -> Picture:
     """
     with opened(source) as (stream, name):
         kind = _kind(stream, name)
-        if kind == "tiff":
-            from pellucid.images import tiff
-
-            return tiff.read(stream, name, page)
+        if (paged := _paged(kind)) is not None:
+            picture: Picture = paged.read(stream, name, page)
+            return picture
         if page != 0:
             raise ImageError(
                 f"{name}: there is no page {page}; {KINDS[kind].title} has page 0 only"
@@ -76,22 +86,17 @@ def pages(source: Source) -> Iterator[Picture]:
     """The pages of a file in turn, each read when it is asked for."""
     with opened(source) as (stream, name):
         kind = _kind(stream, name)
-        if kind == "tiff":
-            from pellucid.images import tiff
-
-            yield from tiff.pages(stream, name)
+        if (paged := _paged(kind)) is not None:
+            yield from paged.pages(stream, name)
         else:
             yield standard.read(stream, kind, name)
 
 
 def count_pages(source: Source) -> int:
-    """Number of pages of a TIFF; 1 for the other formats."""
+    """Number of pages of a TIFF, of frames of a DICOM object; 1 for the other formats."""
     with opened(source) as (stream, name):
-        if _kind(stream, name) != "tiff":
-            return 1
-        from pellucid.images import tiff
-
-        return tiff.count(stream, name)
+        paged = _paged(_kind(stream, name))
+        return 1 if paged is None else int(paged.count(stream, name))
 
 
 def picture_of(array: NDArray[np.generic], *, keep_float: bool = True) -> Picture:
@@ -123,7 +128,7 @@ def write(
     kind: str | None = None,
     quality: int | None = None,
 ) -> None:
-    """Write a picture, or several as the pages of a TIFF; whole, or not at all.
+    """Write a picture, or several as the pages of a TIFF or DICOM file; whole, or not at all.
 
     Args:
         target: A path, whose suffix names the format, or an open binary file.
@@ -187,6 +192,11 @@ def _encode(
 
         tiff.write(file, chain([first], rest), name)
         return
+    if kind == "dicom":
+        from pellucid.images import derived
+
+        derived.write(file, chain([first], rest), name)
+        return
     if next(rest, None) is not None:
         raise ImageError(f"{name}: {KINDS[kind].title} holds one picture; write several as TIFF")
     standard.write(file, first, kind, quality, name)
@@ -198,7 +208,7 @@ def _checked(pictures: Iterator[Picture], kind: str, name: str) -> Iterator[Pict
     for picture in pictures:
         if picture.bits > max(form.bits):
             what = "float" if picture.bits == 32 else f"{picture.bits}-bit"
-            able = [k.title for k in KINDS.values() if picture.bits in k.bits]
+            able = [k.title for k in KINDS.values() if picture.bits in k.bits and k.free]
             raise ImageError(
                 f"{name}: {form.title} cannot hold {what} samples; "
                 f"write {' or '.join(able)}, or round the samples to 8 bits yourself"

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pellucid.errors import ImageError
-from pellucid.images.kinds import HEAD_BYTES, KINDS, SUFFIXES, identify
+from pellucid.images.kinds import HEAD_BYTES, KINDS, SUFFIXES, identify, sniff
 
 
 def find(folder: str | Path) -> list[Path]:
     """The pictures in a folder and below it, by suffix, sorted; hidden ones are left out.
+
+    DICOM files often have no suffix, or a number (a UID): those are known by their first bytes.
 
     Raises:
         ImageError: The folder does not exist or holds no picture.
@@ -39,12 +41,24 @@ def find(folder: str | Path) -> list[Path]:
         found += [
             Path(place, name)
             for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            if not name.startswith(".")
+            and (Path(name).suffix.lower() in SUFFIXES or _is_dicom(Path(place, name)))
         ]
     if not found:
         wanted = ", ".join(kind.suffixes[0] for kind in KINDS.values())
         raise ImageError(f"{top}: no pictures in this folder; looked for {wanted}")
     return sorted(found)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file whose name does not say what it is is DICOM."""
+    if path.suffix and not path.suffix[1:].isdigit():
+        return False
+    try:
+        with open(path, "rb") as file:
+            return sniff(file.read(HEAD_BYTES)) == "dicom"
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Kind:
         side: Longest side in pixels.
         ratio: Most bits of picture that a stored byte can stand for; a file that claims more is
             damaged or a bomb.
+        free: Any picture can be written so; if not, only what was read from such a file.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Kind:
     exif: bool
     side: int
     ratio: float
+    free: bool = True
 
 
 # Deflate cannot beat 1032:1. A JPEG block of 64 samples takes at least one bit. LZW's longest
@@ -46,6 +48,7 @@ KINDS: dict[str, Kind] = {
     "tiff": Kind("TIFF", (".tif", ".tiff"), (1, 8, 16, 32), True, True, 2**31 - 1, 8 * 80_000),
     "bmp": Kind("BMP", (".bmp", ".dib"), (1, 8), False, False, 2**31 - 1, 8 * 4096),
     "gif": Kind("GIF", (".gif",), (1, 8), False, False, 65535, 8 * 4096),
+    "dicom": Kind("DICOM", (".dcm", ".dicom"), (8, 16, 32), False, False, 65535, 8 * 80_000, False),
 }
 
 SUFFIXES: dict[str, str] = {s: name for name, kind in KINDS.items() for s in kind.suffixes}
@@ -71,7 +74,6 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL", _CONVERT),
     (0, b"\xff\x0a", "JPEG XL", _CONVERT),
     (0, b"%PDF", "PDF", "save its pages as PNG or TIFF first"),
-    (128, b"DICM", "DICOM", "save it as 16-bit TIFF first"),
     (0, b"8BPS", "Photoshop", _CONVERT),
     (0, b"qoif", "QOI", _CONVERT),
     (0, b"v/1\x01", "OpenEXR", "convert it to float TIFF first"),
@@ -99,7 +101,10 @@ def titles() -> str:
 
 
 def sniff(head: bytes) -> str | None:
-    """The kind of a file from its first bytes (32 are enough), or None."""
+    """The kind of a file from its first bytes (132 are enough), or None."""
+    # First, since a DICOM file may begin as a TIFF does and be both.
+    if head[128:132] == b"DICM" or _is_bare_dicom(head):
+        return "dicom"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -116,6 +121,18 @@ def sniff(head: bytes) -> str | None:
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
     return None
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Whether this is DICOM without the head of a file, as old archives have it.
+
+    The first element is of group 2 or 8, with two letters for its type or a short length.
+    """
+    if head[:4] == b"\x02\x00\x00\x00":
+        return head[4:6] == b"UL"
+    if head[:2] != b"\x08\x00" or head[3:4] != b"\x00":
+        return False
+    return head[4:6] in (b"UL", b"CS", b"UI", b"SH") or 0 < int.from_bytes(head[4:8], "little") < 99
 
 
 def identify(head: bytes, name: str) -> str:

@@ -45,6 +45,7 @@ class Picture:
         kind: Format that it came from, a key of ``files.KINDS``; empty for an array.
         page: Index of this page and number of pages.
         storage: How the file stored it (compression, tables), used when the same format is written.
+        derivation: How the samples came about, for formats that must say so; empty as read.
     """
 
     samples: Array
@@ -57,6 +58,7 @@ class Picture:
     kind: str = ""
     page: tuple[int, int] = (0, 1)
     storage: Mapping[str, Any] = field(default_factory=dict)
+    derivation: str = ""
 
     def __post_init__(self) -> None:
         samples = self.samples

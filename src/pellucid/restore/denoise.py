@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pellucid import __version__
 from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, read
 from pellucid.images.picture import bands, scaled, unscaled
@@ -114,7 +115,15 @@ def restore_picture(
         return picture
     samples = np.empty(picture.samples.shape, picture.samples.dtype)
     _restore(picture.samples, samples, runner, strength, tile, warn or _warn)
-    return picture.with_samples(samples)
+    how = f"Denoised by pellucid {__version__}, model {_name(runner, samples)}"
+    how += f", strength {strength:g}." if strength < 1 else "."
+    return replace(picture.with_samples(samples), derivation=how)
+
+
+def _name(runner: Runner | Twins, samples: NDArray[Any]) -> str:
+    if isinstance(runner, Twins):
+        runner = runner.suited(1 if is_grey(samples) else 3)
+    return runner.name
 
 
 def _restore(

@@ -38,13 +38,15 @@ class FileResult:
     Args:
         input: The file, or "-".
         output: The file, or "-"; None where nothing was to be written.
-        sigma: Estimated noise of the input on the [0, 1] scale; None where it was not read.
+        sigma: Estimated noise of the input on the [0, 1] scale, or in a float picture's own units;
+            None where it was not read.
         removed: Root mean square of what was taken out, on the same scale; None without an output.
         seconds: Reading, restoring and writing.
         megapixels: Size of the picture; None where it was not read.
         warnings: What the user should know.
         error: Why there is no output, in one line.
         skipped: The output was there already.
+        floats: The samples are floats (DICOM, float TIFF), of any unit.
     """
 
     input: str
@@ -56,6 +58,7 @@ class FileResult:
     warnings: tuple[str, ...] = ()
     error: str | None = None
     skipped: bool = False
+    floats: bool = False
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -297,9 +300,10 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
             clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
             removed = difference(picture.samples, clean.samples)
             megapixels = picture.height * picture.width / 1e6
+            floats = picture.samples.dtype.kind == "f"
             del picture  # or a large one would stay in memory while the other is written
             told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
-            results.append(told)
+            results.append(replace(told, floats=floats))
             yield clean
 
     found = restored()
