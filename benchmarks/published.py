@@ -6,8 +6,8 @@ Each network given, by name or file, is scored on the test sets for its kind of 
 BSD68 grey, CBSD68 colour) at sigma 15, 25 and 50, as the tables were made: `evaluate --published`.
 One blind network against the figures that the authors of others printed; most of those are told the
 noise level, or are one network for each. Test sets are for telling, not for choosing: run this
-rarely, and with --limit only to see that it works. With --ensemble each network is scored once more as
-the mean over eight views of every picture.
+rarely, and with --limit only to see that it works. With --ensemble each network is scored once more
+as the mean over eight views of every picture.
 """
 
 from __future__ import annotations
@@ -186,7 +186,9 @@ def rows(ours: list[dict[str, Any]]) -> list[list[str]]:
 def main(arguments: list[str] | None = None) -> None:
     read = parser(__doc__)
     read.add_argument("models", nargs="+", metavar="MODEL", help="a network: name or file")
-    read.add_argument("--ensemble", action="store_true", help="also with eight views of each picture")
+    read.add_argument(
+        "--ensemble", action="store_true", help="also with eight views of each picture"
+    )
     read.add_argument("--limit", type=int, help="so many pictures of each set: no figure to tell")
     given = read.parse_args(arguments)
     ways = (False, True) if given.ensemble else (False,)

@@ -191,6 +191,18 @@ def test_the_published_table_has_our_rows_and_their_distances(
     assert f"{gap:+.2f}" in shown
 
 
+def test_an_ensemble_has_a_row_of_its_own(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.json"
+    model = str(same(tmp_path / "grey.onnx", 1))
+    bench("published").main([model, "--limit", "1", "--ensemble", "-o", str(out)])
+    alone, mean = json.loads(out.read_text())
+    assert (alone["name"], mean["name"]) == ("grey", "grey --ensemble")
+    assert mean["sets"]["bsd68"]["psnr"] == pytest.approx(alone["sets"]["bsd68"]["psnr"], abs=0.01)
+    assert "**grey --ensemble**" in capsys.readouterr().out
+
+
 def test_every_published_figure_has_a_source_and_falls_with_the_noise(bench: Bench) -> None:
     published = bench("published")
     assert set(published.BARS) < set(published.PUBLISHED)
@@ -312,3 +324,25 @@ def test_a_seam_would_be_found(bench: Bench, tmp_path: Path) -> None:
     assert found["near borders"]["largest"] > 10 * max(1, found["elsewhere"]["largest"])
     assert found["near borders"]["differ"] > 0.1
     assert found["elsewhere"]["differ"] < 1e-3
+
+
+# round_trip
+
+
+def test_the_round_trip_tells_what_is_kept_and_what_is_refused(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_dicom import RAMP, data_set, file
+
+    folder, out = tmp_path / "objects", tmp_path / "told.json"
+    folder.mkdir()
+    ends = {"SmallestImagePixelValue": -300, "LargestImagePixelValue": 1139}
+    (folder / "a.dcm").write_bytes(file(data_set(RAMP, **ends)))
+    (folder / "b.dcm").write_bytes(file(data_set(RAMP))[:-50])
+    bench("round_trip").main([str(folder), "-o", str(out)])
+    kept, refused = json.loads(out.read_text())
+    assert kept["unchanged"] is True
+    assert 0 < kept["steps"] <= 0.5
+    assert kept["other tags"] == ["SmallestImagePixelValue", "LargestImagePixelValue"]
+    assert "cut off" in refused["refused"]
+    assert "| yes " in capsys.readouterr().out
