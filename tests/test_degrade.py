@@ -19,7 +19,7 @@ from pellucid.learn import degrade
 from pellucid.learn.degrade import DEGRADATIONS
 
 NAMES = sorted(DEGRADATIONS)
-DRAWN = sorted(set(NAMES) - {"blur", "jpeg", "mask_centre"})
+DRAWN = sorted(set(NAMES) - {"blur", "jpeg", "mask_centre", "bilevel"})
 LEVEL = 0.4
 
 

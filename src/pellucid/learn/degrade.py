@@ -24,6 +24,7 @@ from torch.nn.functional import conv2d
 from pellucid.errors import OptionError
 from pellucid.learn.camera import camera, grain
 from pellucid.learn.draws import Strength, normal, per_picture, uniform
+from pellucid.learn.paper import bilevel, bleed, fade, fold, paper, shade, stain, streaks
 
 
 def gaussian(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -340,6 +341,14 @@ DEGRADATIONS: dict[str, Degradation] = {
     "mask_blocks": Degradation(
         blocks, "fraction", 0.25, 0, 1, "squares of 8x8 pixels missing", 100
     ),
+    "stain": Degradation(stain, "depth", 0.6, 0, 1, "coffee and blots on a page", 100),
+    "shade": Degradation(shade, "depth", 0.5, 0, 1, "uneven light and shadow on a page", 100),
+    "fade": Degradation(fade, "share", 0.6, 0, 1, "faded and broken print", 100),
+    "bleed": Degradation(bleed, "share", 0.3, 0, 1, "print showing from the other side", 100),
+    "fold": Degradation(fold, "depth", 0.4, 0, 1, "folds and wrinkles of a page", 100),
+    "streaks": Degradation(streaks, "depth", 0.3, 0, 1, "streaks of a dirty scanner", 255),
+    "paper": Degradation(paper, "depth", 0.4, 0, 1, "dark, cloudy, fibrous paper", 100),
+    "bilevel": Degradation(bilevel, "level", 0.5, 0, 1, "a scan of one bit", 255, None),
 }
 
 
