@@ -30,9 +30,9 @@ ROOMS = ("errors", "images", "learn", "restore", "uses", "report", "server", "cl
 ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
-    "published remotes places known sources arrays folders clean_photos datasets pairs models.base "
-    "models.layers models.blocks models.conv models.unet models.summary models.__init__ recipes "
-    "checkpoints muon lesson revive training export rounding quantise",
+    "published remotes places known sources arrays folders clean_photos pages datasets pairs "
+    "models.base models.layers models.blocks models.conv models.unet models.summary "
+    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare floats zoo exported openvino runtime "
     "ensemble twins denoise files",
     "uses": "__init__",
@@ -49,6 +49,7 @@ HOMES = {
     "onnxruntime": "restore.runtime learn.rounding",
     "openvino": "restore.openvino",
     "matplotlib": "report.plots",
+    "fontTools": "learn.pages",
     "sklearn": "",
     "skimage": "report.baselines",
     "scipy": "report.baselines",

@@ -20,6 +20,7 @@ import torch
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
 from pellucid.learn import arrays, folders, known, remotes
 from pellucid.learn.clean_photos import clean_photographs
+from pellucid.learn.pages import pages
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.places import find, found_names
 from pellucid.learn.published import CIFAR_CLASSES
@@ -333,6 +334,11 @@ DATASETS: dict[str, Entry] = {
         clean_photographs,
         "photographs to learn restoring from; those of four published sets found on disk",
         "research and non-commercial, set by set",
+    ),
+    "pages": Entry(
+        pages,
+        "pages of print of many layouts, made here of the fonts at hand; 528 of 640x512 grey",
+        "made by pellucid, free of terms; the shapes of letters are those of your fonts",
     ),
     "mnist": Entry(
         mnist,
