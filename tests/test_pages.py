@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def own_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "damaged.ttf").write_bytes(real.read_bytes()[:300])
     (folder / "words.otf").write_text("no font")
     monkeypatch.setattr(pages, "FOLDERS", (str(folder),))
-    monkeypatch.setattr(pages, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        pages, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name)
+    )
     return folder
 
 
@@ -97,8 +100,10 @@ def test_without_any_font_it_is_said(
         pages.pages()
 
 
-@pytest.mark.parametrize("kind", ["paragraph", "heading", "small_print", "columns", "items",
-                                  "table", "form", "bar", "rule", "grey_box"])  # fmt: skip
+PARTS = "paragraph heading small_print columns items table form bar rule grey_box picture"
+
+
+@pytest.mark.parametrize("kind", PARTS.split())
 def test_each_part_of_a_page_leaves_ink_and_moves_down(own_fonts: Path, kind: str) -> None:
     sheet = pages._Sheet(np.random.default_rng(3), pages._faces())
     sheet.top = before = 40

@@ -44,6 +44,9 @@ FOLDERS = (
 )
 """Where systems keep their fonts."""
 
+PHOTOGRAPHS = ("astronaut", "brick", "chelsea", "coins", "grass", "gravel", "rocket")
+"""What stands on pages as pictures: of scikit-image's, those that `photographs` trains on."""
+
 SUFFIXES = (".ttf", ".otf", ".ttc")
 
 
@@ -145,6 +148,17 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
+@lru_cache(maxsize=1)
+def _photographs() -> list[Image.Image]:
+    """Photographs for pages: those that come with scikit-image, or none."""
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    folder = Path(spec.submodule_search_locations[0], "data")
+    files = [file for name in PHOTOGRAPHS for file in sorted(folder.glob(f"{name}.*"))]
+    return [Image.open(file).convert("L") for file in files]
+
+
 def _page(rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """One page (H, W) uint8."""
     sheet = _Sheet(rng, faces)
@@ -195,6 +209,7 @@ class _Sheet:
             (0.7, self.bar),
             (0.7, self.rule),
             (0.5, self.grey_box),
+            (1, self.picture),
         ]
         weights = np.array([weight for weight, _ in kinds])
         before = self.top
@@ -337,6 +352,25 @@ class _Sheet:
         self.top += 6
         self.lines(self.left + 8, self.right - 8, 1, self.size)
         self.top = max(self.top, low)
+
+    def picture(self) -> None:
+        """A photograph, which is print as well: in greys, or in dots as newspapers have it."""
+        found = _photographs()
+        if not found:
+            return
+        photo = found[self.rng.integers(len(found))]
+        wide = int(self.rng.uniform(0.25, 0.7) * (self.right - self.left))
+        high = int(self.rng.uniform(0.5, 1.2) * wide)
+        left = int(self.rng.uniform(self.left, self.right - wide))
+        cut = min(1.0, photo.width / wide, photo.height / high)
+        corner = [self.rng.uniform(0, side - cut * size) for side, size in
+                  ((photo.width, wide), (photo.height, high))]  # fmt: skip
+        box = (corner[0], corner[1], corner[0] + cut * wide, corner[1] + cut * high)
+        part = photo.resize((wide, high), Image.Resampling.BICUBIC, box=box)
+        if self.rng.random() < 0.2:
+            part = part.convert("1").convert("L")
+        self.image.paste(part, (left, self.top))
+        self.top += high
 
     def stamp(self) -> None:
         """A rubber stamp, turned, over whatever is there."""
