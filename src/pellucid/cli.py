@@ -139,6 +139,14 @@ def denoise(
     device: EngineOption = Engine.auto,
     ensemble: EnsembleOption = False,
     jobs: Annotated[int, typer.Option("--jobs", help="Pictures at a time.")] = 1,
+    residual: Annotated[
+        Path | None,
+        typer.Option(
+            "--residual",
+            callback=_place,
+            help="Write what was removed here, and look for structure in it.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -153,6 +161,7 @@ def denoise(
         device=device.value,
         ensemble=ensemble,
         jobs=jobs,
+        residual=residual,
         overwrite=overwrite,
         progress=_count if sys.stderr.isatty() else None,
     )
@@ -183,6 +192,8 @@ def _summarise(results: list[Any], stream: TextIO) -> None:
     if len(done) == 1 and done[0].sigma is not None:
         removed = "" if done[0].removed is None else f", {_level(done[0], done[0].removed)} removed"
         noise = f"noise {_level(done[0], done[0].sigma)}{removed}"
+        if done[0].structure is not None:
+            noise += f", structure in it {done[0].structure:+.2f}"
         parts = [f"{done[0].output}: {noise}, {seconds:.2f} s"]
     parts += [f"{skipped} there already (--overwrite does it again)"] if skipped else []
     parts += [f"{count} failed"] if (count := len(results) - len(done) - skipped) else []

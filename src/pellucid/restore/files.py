@@ -19,11 +19,13 @@ from typing import Any
 
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError, PellucidError
-from pellucid.images import SUFFIXES, Picture, find, pages, write
+from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_options, restore_picture
 from pellucid.restore.noise import difference, estimate_sigma
+from pellucid.restore.residual import SUSPICIOUS, structure
+from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, open_twins
 
@@ -47,6 +49,8 @@ class FileResult:
         error: Why there is no output, in one line.
         skipped: The output was there already.
         floats: The samples are floats (DICOM, float TIFF), of any unit.
+        structure: How far what was removed follows edges (`residual.structure`); None where it was
+            not asked for, or cannot be told.
     """
 
     input: str
@@ -59,6 +63,7 @@ class FileResult:
     error: str | None = None
     skipped: bool = False
     floats: bool = False
+    structure: float | None = None
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -74,6 +79,7 @@ class Job:
         keeps_kind: Written in the format that was read, whatever the suffix says.
         makes_folders: The folders on the way to the target are ours to make.
         error: Says at once why it cannot be done.
+        residual: Where to write what was removed; None for nowhere.
     """
 
     source: str
@@ -81,6 +87,7 @@ class Job:
     keeps_kind: bool = False
     makes_folders: bool = False
     error: str | None = None
+    residual: str | None = None
 
 
 def denoise_files(
@@ -94,6 +101,7 @@ def denoise_files(
     threads: int | None = None,
     tile: int | None = None,
     ensemble: bool = False,
+    residual: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[FileResult]:
@@ -111,6 +119,9 @@ def denoise_files(
         threads: Processor threads of the network; shared out among the jobs unless given.
         tile: Side in pixels of the windows that large pictures are cut into.
         ensemble: Take the mean over the eight mirrored and turned views of each picture.
+        residual: Where to write what was removed: a file for one input (TIFF: signed floats; other
+            formats: middle grey is nothing), a folder of TIFF otherwise. Pages get files of their
+            own.
         overwrite: Do again what is there already.
         progress: Called after each file with the result of its last page, the number of files done
             and the number of all.
@@ -127,6 +138,8 @@ def denoise_files(
     if not inputs:
         raise OptionError("no input is given; give files, folders or - for standard input")
     work = plan(inputs, out)
+    if residual is not None:
+        work = [_with_residual(job, str(residual), str(out)) for job in work]
     share = threads or max(1, available_threads() // jobs)
     runner = open_twins(model or zoo.DEFAULT, device=device, threads=share, ensemble=ensemble)
 
@@ -156,6 +169,7 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
                 "megapixels": _rounded(result.megapixels),
                 "warnings": list(result.warnings),
                 "error": result.error,
+                **({} if result.structure is None else {"structure": _rounded(result.structure)}),
             }
             for result in results
         ],
@@ -223,6 +237,21 @@ def _in_folder(folder: Path, target: Path) -> list[str]:
     return [str(path) for path in found]
 
 
+def _with_residual(job: Job, place: str, out: str) -> Job:
+    """The job, with the file for what it removes."""
+    if job.target is None:
+        return job
+    if job.makes_folders:
+        inside = Path(job.target).relative_to(out)
+        return replace(job, residual=str(Path(place) / f"{inside}.tif"))
+    kind = kind_of(place)
+    if not KINDS[kind].free:
+        raise OptionError(f"{place}: what was removed is written as TIFF or PNG; give such a file")
+    if _identity(place) in (_identity(job.source), _identity(job.target)):
+        raise OptionError(f"{place} is the input or the output; give --residual another place")
+    return replace(job, residual=place)
+
+
 def _identity(path: str) -> str:
     """The same text for every name of one file."""
     return os.path.normcase(os.path.realpath(path))
@@ -286,6 +315,24 @@ def _do(
     return [replace(result, seconds=time.perf_counter() - began, error=reason)]
 
 
+def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> float | None:
+    """Write what was removed of a page; how much structure there is in it."""
+    assert job.residual is not None
+    place = Path(job.residual)
+    if before.page[1] > 1:
+        place = place.with_stem(f"{place.stem}-{before.page[0]:04d}")
+    if job.makes_folders:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write(place, residual_of(before, after, signed=kind_of(place) == "tiff"))
+    found = structure(before.samples, after.samples)
+    if found is not None and found >= SUSPICIOUS:
+        notes.append(
+            f"what was removed follows the edges ({found:.2f} of 1): detail may have gone with the "
+            "noise; look at the residual, or give a lower --strength"
+        )
+    return found
+
+
 def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
@@ -301,9 +348,11 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
             removed = difference(picture.samples, clean.samples)
             megapixels = picture.height * picture.width / 1e6
             floats = picture.samples.dtype.kind == "f"
-            del picture  # or a large one would stay in memory while the other is written
             told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
-            results.append(replace(told, floats=floats))
+            if job.residual is not None:
+                told = replace(told, structure=_removed(picture, clean, job, notes))
+            del picture  # or a large one would stay in memory while the other is written
+            results.append(replace(told, warnings=tuple(notes), floats=floats))
             yield clean
 
     found = restored()
