@@ -27,7 +27,7 @@ from pellucid.report.evaluate import evaluate
 from pellucid.restore import zoo
 
 SIGMAS = (5, 15, 25, 50)
-MACHINE = "one core of a server processor, bfloat16"
+MACHINE = "one or two cores of server processors"
 
 SPARES = [1 / 255, 2 / 255]
 """For what users give their own pictures to: see `pellucid.restore.spare`. Chosen on the validation
@@ -88,12 +88,14 @@ def _stages(run: Path) -> list[dict[str, Any]]:
     if run.suffix == ".safetensors":
         before: list[dict[str, Any]] = checkpoints.read_metadata(run)["training"]["stages"]
         return before
-    settings = recipes.read(run / "recipe.toml").train
+    recipe = recipes.read(run / "recipe.toml")
+    settings = recipe.train
     with (run / "history.csv").open(encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     steps = len(history) * (settings.steps or 0)
     stage: dict[str, Any] = {
         "start": settings.start,
+        "loss": recipe.model["loss"],
         "epochs": len(history),
         "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
         "steps": steps,
@@ -117,6 +119,11 @@ def _scores(model: Restorer) -> dict[str, dict[str, float]]:
     return found
 
 
+def _loss(stage: dict[str, Any]) -> str:
+    """What a stage learnt by, where it was noted."""
+    return f"in {stage['loss']}, " if "loss" in stage else ""
+
+
 def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float]) -> str:
     told, training = card["recipe"], card["training"]
     found = card["scores"]["clean_photographs test"]
@@ -127,7 +134,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
     stages = "; then ".join(
         f"{stage['epochs']} epochs of {stage['steps'] // stage['epochs']} batches of "
         f"{stage['batch']} crops of {stage['crop']}x{stage['crop']} at a rate of "
-        f"{stage['learning_rate']:g}, begun with "
+        f"{stage['learning_rate']:g}, {_loss(stage)}begun with "
         f"{'itself' if stage['start'] == name else stage['start'] or 'nothing'}, best after "
         f"epoch {stage['best_epoch']}"
         for stage in training["stages"]
@@ -149,7 +156,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
 {USES[name]}
 
 - Network: `{card["model"]}` {json.dumps(card["options"])}; {flops / 1000:.0f} kFLOP a pixel.
-- Recipe: `pellucid train {name} -o RUN --set train.epochs={training["stages"][-1]["epochs"]}`.
+- Recipe: `pellucid train {name} -o RUN --set train.epochs={told["train"]["epochs"]}`.
 - Damage: `{told["damage"]["with"]}`{"" if told["damage"]["clip"] else ", not clipped"}.
 - Training: {training["steps"]:,} steps, {training["megapixels"]:,} megapixels, \
 {training["hours"]:.1f} hours on {training["machine"]}: {stages}.
