@@ -607,8 +607,18 @@ def test_a_damaged_recipe_of_a_run_is_told(tmp_path: Path, command: Command) -> 
 
 def interrupted(given: list[str], when: Callable[[], bool]) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, which gets Ctrl-C once `when` holds."""
+
+    def listen() -> None:
+        # What a shell starts in the background is deaf to it, and so would be its children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     with subprocess.Popen(
-        given, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        given,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen,
     ) as process:
         until = time.monotonic() + 120
         while not when() and process.poll() is None and time.monotonic() < until:
