@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pellucid.errors import ImageError, PellucidError, optional
+from pellucid.errors import ImageError, optional
+from pellucid.images.files import DAMAGED, decoding
 from pellucid.images.kinds import check_size
 from pellucid.images.modality import Modality, modality_of
 from pellucid.images.picture import Array, Picture
-from pellucid.images.png import DAMAGED
 
 # pydicom tells of odd tags through logging and warnings; an object that reads well needs neither.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
@@ -115,24 +115,18 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
         name: The file.
         writing: What the system says of the place that is written to passes.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except PellucidError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{name}: not enough memory for this picture; free some") from error
-    except Exception as error:
-        if writing and isinstance(error, OSError):
-            raise
-        text = " ".join(str(error).split()) or type(error).__name__
+
+    def look(text: str) -> None:
         if "Unable to decompress" in text and "missing" in text:
             kind = text.partition("'")[2].partition("'")[0] or "this compression"
             raise ImageError(
                 f"{name}: no decoder for {kind} is installed; run: pip install 'pellucid[dicom]'"
-            ) from error
-        raise ImageError(f"{name}: {DAMAGED} ({text[:120]})") from error
+            )
+
+    passing = (OSError,) if writing else ()
+    with warnings.catch_warnings(), decoding(name, look=look, passing=passing):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _opened(stream: BinaryIO, name: str) -> Source:

@@ -10,13 +10,15 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pellucid.errors import ImageError
+from pellucid.errors import ImageError, PellucidError
 from pellucid.images.kinds import HEAD_BYTES, KINDS, SUFFIXES, identify, sniff
+
+DAMAGED = "the file is damaged or cut off; get it again"
 
 
 def find(folder: str | Path) -> list[Path]:
@@ -85,6 +87,33 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
             yield file, name
         else:
             yield _gathered(file, name), name
+
+
+@contextmanager
+def decoding(
+    name: str,
+    *,
+    look: Callable[[str], None] = lambda text: None,
+    passing: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Tell in a line what a decoder raises on a hostile file, which is anyone's guess.
+
+    Args:
+        name: The file.
+        look: Is shown what was said, and may raise what helps more.
+        passing: What is left as it is.
+    """
+    untouched: tuple[type[Exception], ...] = (PellucidError, *passing)
+    try:
+        yield
+    except untouched:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory for this picture; free some") from error
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        look(text)
+        raise ImageError(f"{name}: {DAMAGED} ({text[:120]})") from error
 
 
 def size_of(stream: BinaryIO) -> int:

@@ -17,12 +17,11 @@ import numpy as np
 from PIL import Image
 
 from pellucid.errors import ImageError
-from pellucid.images.files import size_of
+from pellucid.images.files import DAMAGED, size_of
 from pellucid.images.kinds import check_size
 from pellucid.images.picture import Array, Picture, bands
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-DAMAGED = "the file is damaged or cut off; get it again"
 
 # Samples a pixel by colour type.
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

@@ -20,7 +20,7 @@ from pellucid.errors import ImageError
 from pellucid.images import exif as exif_block
 from pellucid.images import png
 from pellucid.images.colours import from_cmyk, from_palette, is_rgb
-from pellucid.images.files import size_of
+from pellucid.images.files import DAMAGED, size_of
 from pellucid.images.kinds import KINDS, check_size
 from pellucid.images.picture import Array, Picture, bands
 
@@ -64,7 +64,7 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory for this picture; free some") from error
     except Exception as error:  # what Pillow raises on a hostile file is anyone's guess
-        raise ImageError(f"{name}: {png.DAMAGED} ({_short(error)})") from error
+        raise ImageError(f"{name}: {DAMAGED} ({_short(error)})") from error
     exif = exif_block.bare(info.get("exif"))
     return Picture(
         samples,
@@ -115,7 +115,7 @@ def _check_before(stream: BinaryIO, kind: str, name: str) -> None:
         elif form == b"VP8 ":
             width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
         if int.from_bytes(head[4:8], "little") + 8 > total + 1:
-            raise ImageError(f"{name}: {png.DAMAGED}")
+            raise ImageError(f"{name}: {DAMAGED}")
     if kind == "avif":
         place = head.find(b"ispe")
         if 0 <= place <= len(head) - 16:

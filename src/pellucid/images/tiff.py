@@ -12,19 +12,19 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from pellucid.errors import ImageError, PellucidError, optional
+from pellucid.errors import ImageError, optional
 from pellucid.images.colours import from_cmyk, from_colormap
-from pellucid.images.files import size_of
+from pellucid.images.files import DAMAGED, decoding, size_of
 from pellucid.images.kinds import check_size
 from pellucid.images.picture import Array, Picture
-from pellucid.images.png import DAMAGED, effort
+from pellucid.images.png import effort
 
 # tifffile tells of odd tags through logging; a picture that reads well needs no such lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -97,20 +97,14 @@ def _opened(stream: BinaryIO, name: str) -> Iterator[tuple[Any, list[int]]]:
     yield file, indices
 
 
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What tifffile and the codecs raise on a hostile file is anyone's guess; tell it in a line."""
-    try:
-        yield
-    except PellucidError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{name}: not enough memory for this picture; free some") from error
-    except Exception as error:
-        text = _short(error)
+def _told(name: str) -> AbstractContextManager[None]:
+    """What tifffile and the codecs raise, told in a line."""
+
+    def look(text: str) -> None:
         if "imagecodecs" in text and not _has_codecs():
             optional("imagecodecs", "tiff")
-        raise ImageError(f"{name}: {DAMAGED} ({text})") from error
+
+    return decoding(name, look=look)
 
 
 def _short(error: Exception) -> str:

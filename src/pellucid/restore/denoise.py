@@ -113,17 +113,13 @@ def restore_picture(
     check_options(strength, tile)
     if strength == 0:
         return picture
+    if isinstance(runner, Twins):
+        runner = runner.suited(1 if is_grey(picture.samples) else 3)
     samples = np.empty(picture.samples.shape, picture.samples.dtype)
     _restore(picture.samples, samples, runner, strength, tile, warn or _warn)
-    how = f"Denoised by pellucid {__version__}, model {_name(runner, samples)}"
+    how = f"Denoised by pellucid {__version__}, model {runner.name}"
     how += f", strength {strength:g}." if strength < 1 else "."
     return replace(picture.with_samples(samples), derivation=how)
-
-
-def _name(runner: Runner | Twins, samples: NDArray[Any]) -> str:
-    if isinstance(runner, Twins):
-        runner = runner.suited(1 if is_grey(samples) else 3)
-    return runner.name
 
 
 def _restore(
