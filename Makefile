@@ -36,7 +36,7 @@ $(VENV)/.demo: $(VENV)/.torch
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
-	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,dev]"
+	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,dev]"
 	touch $@
 
 clean:

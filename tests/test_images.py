@@ -302,7 +302,7 @@ def test_changed_bytes_never_escape_as_another_error(kind: str, scene: np.ndarra
 def test_importing_stays_light() -> None:
     code = (
         "import sys, pellucid.images; "
-        "heavy = ('torch', 'matplotlib', 'tifffile', 'imagecodecs', 'pydicom'); "
+        "heavy = ('torch', 'matplotlib', 'tifffile', 'imagecodecs', 'pydicom', 'pikepdf'); "
         "print([m for m in heavy if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

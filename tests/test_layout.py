@@ -28,7 +28,8 @@ PACKAGE = ROOT / "src" / "pellucid"
 ROOMS = ("errors", "images", "learn", "restore", "uses", "report", "server", "cli")
 
 ORDER = {
-    "images": "kinds exif files picture colours png standard tiff modality dicom derived __init__",
+    "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
+    "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known sources arrays folders clean_photos pages datasets pairs "
     "models.base models.layers models.blocks models.conv models.unet models.summary "
@@ -56,6 +57,8 @@ HOMES = {
     "bm3d": "report.baselines",
     "tifffile": "images.tiff",
     "pydicom": "images.modality images.dicom images.derived",
+    "pikepdf": "images.scans images.pdf images.sheets",
+    "pypdfium2": "images.scans",
     "imagecodecs": "images.tiff",
     "pydantic": "learn.recipes",
     "tqdm": "learn.training",

@@ -50,6 +50,8 @@ def _paged(kind: str) -> Any:
         from pellucid.images import tiff as module
     elif kind == "dicom":
         from pellucid.images import dicom as module
+    elif kind == "pdf":
+        from pellucid.images import pdf as module
     return module
 
 
@@ -58,7 +60,7 @@ def read(source: Source, page: int = 0) -> Picture:
 
     Args:
         source: Where it is. The kind is found from the first bytes, not from the suffix.
-        page: Which page of a multi-page TIFF, or which frame of a DICOM object.
+        page: Which page of a TIFF or PDF, or which frame of a DICOM object.
 
     Raises:
         ImageError: It is missing, no picture, damaged, too large, or of a kind not read.
@@ -93,7 +95,7 @@ def pages(source: Source) -> Iterator[Picture]:
 
 
 def count_pages(source: Source) -> int:
-    """Number of pages of a TIFF, of frames of a DICOM object; 1 for the other formats."""
+    """Number of pages of a TIFF or PDF, of frames of a DICOM object; 1 for the other formats."""
     with opened(source) as (stream, name):
         paged = _paged(_kind(stream, name))
         return 1 if paged is None else int(paged.count(stream, name))
@@ -128,7 +130,7 @@ def write(
     kind: str | None = None,
     quality: int | None = None,
 ) -> None:
-    """Write a picture, or several as the pages of a TIFF or DICOM file; whole, or not at all.
+    """Write a picture, or several as the pages of a TIFF, PDF or DICOM file; whole, or not at all.
 
     Args:
         target: A path, whose suffix names the format, or an open binary file.
@@ -197,8 +199,15 @@ def _encode(
 
         derived.write(file, chain([first], rest), name)
         return
+    if kind == "pdf":
+        from pellucid.images import sheets
+
+        sheets.write(file, chain([first], rest), name)
+        return
     if next(rest, None) is not None:
-        raise ImageError(f"{name}: {KINDS[kind].title} holds one picture; write several as TIFF")
+        raise ImageError(
+            f"{name}: {KINDS[kind].title} holds one picture; write several as TIFF or PDF"
+        )
     standard.write(file, first, kind, quality, name)
 
 

@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "bmp": Kind("BMP", (".bmp", ".dib"), (1, 8), False, False, 2**31 - 1, 8 * 4096),
     "gif": Kind("GIF", (".gif",), (1, 8), False, False, 65535, 8 * 4096),
     "dicom": Kind("DICOM", (".dcm", ".dicom"), (8, 16, 32), False, False, 65535, 8 * 80_000, False),
+    "pdf": Kind("PDF", (".pdf",), (1, 8), False, False, 2**31 - 1, 8 * 80_000),
 }
 
 SUFFIXES: dict[str, str] = {s: name for name, kind in KINDS.items() for s in kind.suffixes}
@@ -73,7 +74,6 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\xff\x4f\xff\x51", "JPEG 2000", _CONVERT),
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL", _CONVERT),
     (0, b"\xff\x0a", "JPEG XL", _CONVERT),
-    (0, b"%PDF", "PDF", "save its pages as PNG or TIFF first"),
     (0, b"8BPS", "Photoshop", _CONVERT),
     (0, b"qoif", "QOI", _CONVERT),
     (0, b"v/1\x01", "OpenEXR", "convert it to float TIFF first"),
@@ -101,7 +101,7 @@ def titles() -> str:
 
 
 def sniff(head: bytes) -> str | None:
-    """The kind of a file from its first bytes (132 are enough), or None."""
+    """The kind of a file from its first bytes (1024 are enough), or None."""
     # First, since a DICOM file may begin as a TIFF does and be both.
     if head[128:132] == b"DICM" or _is_bare_dicom(head):
         return "dicom"
@@ -120,7 +120,8 @@ def sniff(head: bytes) -> str | None:
         return "bmp"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
-    return None
+    # Readers have always looked for it among the first 1024 bytes.
+    return "pdf" if b"%PDF-" in head[:1024] else None
 
 
 def _is_bare_dicom(head: bytes) -> bool:

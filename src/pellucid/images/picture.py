@@ -46,6 +46,8 @@ class Picture:
         page: Index of this page and number of pages.
         storage: How the file stored it (compression, tables), used when the same format is written.
         derivation: How the samples came about, for formats that must say so; empty as read.
+        untouched: Why this picture should be left as it is (a typeset page of PDF); empty where
+            there is no reason.
     """
 
     samples: Array
@@ -59,6 +61,7 @@ class Picture:
     page: tuple[int, int] = (0, 1)
     storage: Mapping[str, Any] = field(default_factory=dict)
     derivation: str = ""
+    untouched: str = ""
 
     def __post_init__(self) -> None:
         samples = self.samples

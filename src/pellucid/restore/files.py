@@ -344,8 +344,13 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
         for picture in pages(source):
             notes: list[str] = []
             sigma = estimate_sigma(picture.samples)
-            clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
+            if picture.untouched:
+                notes.append(f"page {picture.page[0] + 1}: {picture.untouched}; it stays as it is")
+                clean = picture
+            else:
+                clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
             removed = difference(picture.samples, clean.samples)
+            clean = clean if removed else picture
             megapixels = picture.height * picture.width / 1e6
             floats = picture.samples.dtype.kind == "f"
             told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))

@@ -1,0 +1,205 @@
+"""Pictures into PDF: in the place of the scans that they were, or as pages of their own.
+
+Only the picture on a page is replaced. Text that was recognised, bookmarks, links, labels and
+metadata stay, and so does every page that did not change. Black and white stays so; other scans
+become JPEG, no larger than they were where that can be had. Read next: ``scans``.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from pellucid.errors import ImageError, optional
+from pellucid.images.pdf import Sheet, Source, told
+from pellucid.images.picture import Array, Picture
+from pellucid.images.scans import POINTS, Scan, add_page, instructions_of, operands
+
+QUALITIES = (85, 75, 65, 55, 45)
+"""Of JPEG; the first that makes a scan no larger than it was, or the last."""
+
+MOST_UNITS = 14_400
+"""Units along the side of a page; readers stop there (ISO 32000-1, annex C)."""
+
+DPI = 96.0
+"""Of a picture that does not say its own."""
+
+ROWS_PER_STRIP, STRIPS, SIZES = 278, 273, 279
+"""Tags of TIFF."""
+
+_TOGETHER = 32
+"""Pages whose pictures are held in memory before they go to the disk."""
+
+
+def write(file: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
+    """All pages of one document.
+
+    Args:
+        file: Open and empty.
+        pictures: As they were read from a PDF, all and in order, some with other samples (those
+            have a `Picture.derivation`); or any others, which become the pages of a new one.
+        name: For messages.
+
+    Raises:
+        ImageError: They are pages of several documents, or not all of one.
+    """
+    pikepdf = optional("pikepdf", "pdf")
+    source: Source | None = None
+    pdf: Any = None
+    with ExitStack() as stack:
+        spool = _Spool(stack, pikepdf)
+        for number, picture in enumerate(pictures):
+            sheet: Sheet | None = picture.storage.get("pdf")
+            found = sheet.source if sheet else None
+            if pdf is None:
+                source, pdf = found, pikepdf.new() if found is None else found.opened()
+                stack.callback(pdf.close)
+                spool.pdf = pdf
+            if found is not source or (sheet and sheet.index != number):
+                raise ImageError(
+                    f"{name}: these are not the pages of one PDF in their order; write each alone"
+                )
+            with told(name, writing=True):
+                if sheet is None:
+                    _append(spool, picture)
+                elif sheet.scan is not None and picture.derivation:
+                    _replace(spool, sheet, sheet.scan, picture)
+        if source is not None and number + 1 != len(pdf.pages):
+            raise ImageError(
+                f"{name}: there are {number + 1} of {len(pdf.pages)} pages; give all of them"
+            )
+        with told(name, writing=True):
+            spool.settle()
+            if source is not None:
+                pdf.remove_unreferenced_resources()
+            pdf.save(file, linearize=source is not None and pdf.is_linearized)
+
+
+class _Spool:
+    """Pictures on their way into a document, of which only a few are held in memory."""
+
+    def __init__(self, stack: ExitStack, pikepdf: Any) -> None:
+        self.stack, self.pikepdf = stack, pikepdf
+        self.pdf: Any = None
+        self.waiting: list[tuple[Any, str, Any]] = []
+
+    def put(self, page: Any, name: str, picture: Picture, most: int | None) -> None:
+        """The picture into a page's resources, in at most so many bytes if that can be had."""
+        if not self.waiting:
+            self.draft = self.pikepdf.new()
+        image = self.draft.make_stream(*_encoded(picture, most, self.pikepdf))
+        self.waiting.append((page, name, image))
+        if len(self.waiting) >= _TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """What is waiting goes to the disk, from where the document takes it when it is saved."""
+        if not self.waiting:
+            return
+        images = self.pikepdf.Array([image for _, _, image in self.waiting])
+        self.draft.trailer.Root.Pictures = images
+        file = self.stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self.draft.save(file)
+        self.draft.close()
+        stored = self.pikepdf.open(file)
+        self.stack.callback(stored.close)
+        for (page, name, _), image in zip(self.waiting, stored.Root.Pictures, strict=True):
+            page.Resources.XObject[name] = self.pdf.copy_foreign(image)
+        self.waiting = []
+
+
+def _append(spool: _Spool, picture: Picture) -> None:
+    """A page as large as the picture, upright."""
+    picture = picture.upright()
+    across, up = picture.dpi or (DPI, DPI)
+    size = np.array([picture.width / across, picture.height / up]) * POINTS
+    unit = max(1, int(np.ceil(size.max() / MOST_UNITS)))
+    wide, high = (round(float(side), 6) for side in size / unit)
+    page = add_page(spool.pdf, wide, high)
+    if unit > 1:
+        page.UserUnit = unit
+    page.Resources.XObject = spool.pikepdf.Dictionary()
+    body = f"q {wide:.6f} 0 0 {high:.6f} 0 0 cm /Page Do Q"
+    page.Contents = spool.pdf.make_stream(body.encode())
+    spool.put(page, "/Page", picture, None)
+
+
+def _replace(spool: _Spool, sheet: Sheet, scan: Scan, picture: Picture) -> None:
+    """The picture in place of the scan that it was."""
+    pikepdf, page = spool.pikepdf, spool.pdf.pages[sheet.index]
+    if (picture.width, picture.height) != scan.size:
+        raise ImageError(
+            f"{sheet.source.name}, page {sheet.index + 1}: a picture of {picture.width}x"
+            f"{picture.height} pixels is to replace one of {scan.size[0]}x{scan.size[1]}"
+        )
+    instructions = instructions_of(page)
+    wide, high = scan.high - scan.low
+    place = np.array([[wide, 0, 0], [0, high, 0], [*scan.low, 1]])
+    first, *others = scan.draws
+    # What the page does to its units before the picture is undone, not taken out.
+    back = place @ np.linalg.inv(first.matrix)
+    name = "/Pellucid"
+    body = [
+        f"q {operands(back)} cm {name} Do Q".encode()
+        if index == first.index
+        else pikepdf.unparse_content_stream([one])
+        for index, one in enumerate(instructions)
+        if index not in {draw.index for draw in others}
+    ]
+    page.Contents = spool.pdf.make_stream(b"\n".join(body))
+    # Pages may share their resources, and the others keep what they had.
+    resources = pikepdf.Dictionary(dict(page.get_resources().items()))
+    resources.XObject = pikepdf.Dictionary(dict(resources.get("/XObject", {}).items()))
+    page.Resources = resources
+    spool.put(page, name, picture, scan.stored)
+
+
+def _encoded(picture: Picture, most: int | None, pikepdf: Any) -> tuple[bytes, Any]:
+    """A picture as PDF stores it, and the dictionary that says how."""
+    names = pikepdf.Name
+    told = pikepdf.Dictionary(
+        Type=names.XObject,
+        Subtype=names.Image,
+        Width=picture.width,
+        Height=picture.height,
+        BitsPerComponent=8,
+        ColorSpace=names.DeviceGray if picture.channels == 1 else names.DeviceRGB,
+    )
+    sheet: Sheet | None = picture.storage.get("pdf")
+    was_bilevel = sheet is not None and sheet.scan is not None and sheet.scan.bilevel
+    if picture.channels == 1 and (picture.bits == 1 or was_bilevel):
+        told.BitsPerComponent = 1
+        told.Filter = names.CCITTFaxDecode
+        told.DecodeParms = pikepdf.Dictionary(K=-1, Columns=picture.width, Rows=picture.height)
+        return _fax(picture.samples[..., 0]), told
+    told.Filter = names.DCTDecode
+    for quality in QUALITIES:
+        data = _jpeg(picture, quality)
+        if most is None or len(data) <= most:
+            break
+    return data, told
+
+
+def _fax(samples: Array) -> bytes:
+    """Black and white by ITU-T T.6, which PDF calls CCITT fax with K below 0."""
+    file = io.BytesIO()
+    # Ink is what fax counts as black; TIFF, as Pillow writes it, has 1 for that.
+    ink = Image.fromarray(samples < 128)
+    ink.save(file, "TIFF", compression="group4", tiffinfo={ROWS_PER_STRIP: samples.shape[0]})
+    with Image.open(file) as stored:
+        (start,), (size,) = stored.tag_v2[STRIPS], stored.tag_v2[SIZES]  # type: ignore[attr-defined]
+    return file.getvalue()[start : start + size]
+
+
+def _jpeg(picture: Picture, quality: int) -> bytes:
+    samples = picture.samples
+    image = Image.fromarray(samples[..., 0] if picture.channels == 1 else samples)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, optimize=True)
+    return file.getvalue()
