@@ -37,7 +37,7 @@ ORDER = {
     "restore": "__init__ tiles noise blend even spare residual floats zoo exported openvino "
     "runtime ensemble twins denoise files",
     "uses": "__init__",
-    "report": "__init__ advice panel plots html baselines trial results rivals evaluate runs demo",
+    "report": "__init__ advice panel plots html baselines trial results rivals evaluate page_filters reading runs demo",
 }
 
 HOMES = {
@@ -57,6 +57,7 @@ HOMES = {
     "bm3d": "report.baselines",
     "tifffile": "images.tiff",
     "pydicom": "images.modality images.dicom images.derived",
+    "rapidfuzz": "report.reading",
     "pikepdf": "images.scans images.pdf images.sheets",
     "pypdfium2": "images.scans",
     "imagecodecs": "images.tiff",
@@ -66,7 +67,7 @@ HOMES = {
     "typer": "cli",
     "torchvision": "",
     "requests": "",
-    "cv2": "report.baselines",
+    "cv2": "report.baselines report.page_filters",
 }
 """Where each dependency may be named; a room stands for all in it, nothing for nowhere."""
 

@@ -53,6 +53,13 @@ class Engine(StrEnum):
     openvino = "openvino"
 
 
+class Task(StrEnum):
+    """What a model is judged by."""
+
+    pixels = "pixels"
+    ocr = "ocr"
+
+
 EnsembleOption = Annotated[
     bool,
     typer.Option(
@@ -303,9 +310,39 @@ def evaluate(
         Path | None,
         typer.Option("--panel", callback=_place, help="Draw best, median and worst here."),
     ] = None,
+    task: Annotated[
+        Task, typer.Option("--task", help="Judge pixels, or how Tesseract reads the pages.")
+    ] = Task.pixels,
+    language: Annotated[
+        str, typer.Option("--language", help="What Tesseract is to expect.")
+    ] = "eng",
     json_file: JsonFile = None,
 ) -> None:
-    """Score a model on data: PSNR, SSIM, RMSE, MAE."""
+    """Score a model on data: PSNR, SSIM, RMSE, MAE; or how well pages are read."""
+    if task is Task.ocr:
+        from pellucid.report.reading import evaluate_reading
+
+        if published or panel or baselines_limit or not clip or split != "test":
+            raise OptionError(
+                "--task ocr reads all pages of a folder; leave out --published, --panel, --split, "
+                "--no-clip and --baselines-limit (--limit reads fewer)"
+            )
+
+        read = evaluate_reading(
+            model,
+            data,
+            spec,
+            baselines=baselines,
+            limit=limit,
+            seed=seed,
+            language=language,
+            device=device.value,
+            ensemble=ensemble,
+        )
+        print(read.table(), file=sys.stderr if str(json_file) == STREAM else sys.stdout)
+        if json_file:
+            _save_json(json_file, read.to_json())
+        return
     from pellucid.report.evaluate import evaluate as judge
 
     report = judge(
