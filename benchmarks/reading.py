@@ -3,8 +3,8 @@
     python benchmarks/reading.py document -o reading.json
 
 Pages are typeset here from this project's own documentation, two sizes and resolutions, in the
-fonts at hand, damaged in ten ways and read. The damage is not that of training: white noise and salt
-and pepper are what they are everywhere, but `stain` and `faded` below are written anew, and stand
+fonts at hand, damaged in nine ways and read. The damage is not that of training: white noise, salt
+and pepper are what they are everywhere, but `stain` and `faded` below are written anew and stand
 for nothing that a network has seen. --pages DIR reads real scans in their place (page.png with
 page.txt beside it). Needs the extras `ocr` and `baselines`, and the program tesseract.
 """

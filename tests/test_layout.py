@@ -37,7 +37,8 @@ ORDER = {
     "restore": "__init__ tiles noise blend even spare residual floats zoo exported openvino "
     "runtime ensemble twins denoise files",
     "uses": "__init__",
-    "report": "__init__ advice panel plots html baselines trial results rivals evaluate page_filters reading runs demo",
+    "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
+    "page_filters reading runs demo",
 }
 
 HOMES = {
