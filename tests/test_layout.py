@@ -34,7 +34,7 @@ ORDER = {
     "published remotes places known sources arrays folders clean_photos pages datasets pairs "
     "models.base models.layers models.blocks models.conv models.unet models.summary "
     "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
-    "restore": "__init__ tiles noise blend even spare residual floats zoo exported openvino "
+    "restore": "__init__ tiles noise blend even spare residual ink floats zoo exported openvino "
     "runtime ensemble twins denoise files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "

@@ -154,7 +154,13 @@ def denoise(
             help="Write what was removed here, and look for structure in it.",
         ),
     ] = None,
+    binarize: Annotated[
+        bool, typer.Option("--binarize", help="Black and white, one bit a pixel.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also take pages on which print seems to be lost.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Clean pictures with a trained network."""
@@ -170,6 +176,8 @@ def denoise(
         jobs=jobs,
         residual=residual,
         overwrite=overwrite,
+        force=force,
+        binarize=binarize,
         progress=_count if sys.stderr.isatty() else None,
     )
     failed = [result for result in results if result.error]

@@ -87,7 +87,7 @@ def save(
     return target
 
 
-_KEPT = ("recipe", "data", "licence", "scores", "training", "evens", "spares")
+_KEPT = ("recipe", "data", "licence", "scores", "training", "evens", "spares", "ink")
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -17,17 +17,21 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
+from pellucid.images.picture import scaled
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_options, restore_picture
+from pellucid.restore.ink import ink_lost
 from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.residual import SUSPICIOUS, structure
 from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
-from pellucid.restore.twins import Twins, open_twins
+from pellucid.restore.twins import Twins, is_grey, open_twins
 
 STREAM = "-"
 """Standard input or output."""
@@ -51,6 +55,7 @@ class FileResult:
         floats: The samples are floats (DICOM, float TIFF), of any unit.
         structure: How far what was removed follows edges (`residual.structure`); None where it was
             not asked for, or cannot be told.
+        ink: Share of the ink that is gone from a page; None where the model is not for pages.
     """
 
     input: str
@@ -64,6 +69,7 @@ class FileResult:
     skipped: bool = False
     floats: bool = False
     structure: float | None = None
+    ink: float | None = None
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -103,6 +109,8 @@ def denoise_files(
     ensemble: bool = False,
     residual: str | Path | None = None,
     overwrite: bool = False,
+    force: bool = False,
+    binarize: bool = False,
     progress: Progress | None = None,
 ) -> list[FileResult]:
     """Restore files and folders of pictures.
@@ -123,6 +131,9 @@ def denoise_files(
             formats: middle grey is nothing), a folder of TIFF otherwise. Pages get files of their
             own.
         overwrite: Do again what is there already.
+        force: Take what a model for pages made even where print seems to be lost; such pages are
+            otherwise left as they were (`pellucid.restore.ink`).
+        binarize: Make every restored picture black and white, one bit a pixel.
         progress: Called after each file with the result of its last page, the number of files done
             and the number of all.
 
@@ -143,8 +154,10 @@ def denoise_files(
     share = threads or max(1, available_threads() // jobs)
     runner = open_twins(model or zoo.DEFAULT, device=device, threads=share, ensemble=ensemble)
 
+    how = _How(runner, strength, tile, force, binarize)
+
     def do(job: Job) -> list[FileResult]:
-        return _do(job, runner, strength, tile, overwrite)
+        return _do(job, how, overwrite)
 
     results: list[list[FileResult]] = [[] for _ in work]
     for done, (index, found) in enumerate(_each(do, work, jobs), start=1):
@@ -170,6 +183,7 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
                 "warnings": list(result.warnings),
                 "error": result.error,
                 **({} if result.structure is None else {"structure": _rounded(result.structure)}),
+                **({} if result.ink is None else {"ink_removed": _rounded(result.ink)}),
             }
             for result in results
         ],
@@ -288,9 +302,50 @@ def _each(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _do(
-    job: Job, runner: Twins, strength: float, tile: int | None, overwrite: bool
-) -> list[FileResult]:
+@dataclass(frozen=True)
+class _How:
+    """What is the same for every file of a run; see `denoise_files`."""
+
+    runner: Twins
+    strength: float
+    tile: int | None
+    force: bool
+    binarize: bool
+
+    def restored(self, picture: Picture, notes: list[str]) -> tuple[Picture, float | None]:
+        """A picture made clean, unless it is to be left as it is; the share of ink that went."""
+        page = f"page {picture.page[0] + 1}: " if picture.page[1] > 1 else ""
+        if picture.untouched:
+            notes.append(f"{page}{picture.untouched}; it stays as it is")
+            return picture, None
+        clean = restore_picture(
+            picture, self.runner, self.strength, tile=self.tile, warn=notes.append
+        )
+        card = self.runner.suited(1 if is_grey(picture.samples) else 3).metadata
+        if not card.get("ink"):
+            return self.finished(clean), None
+        ink = ink_lost(picture.samples, clean.samples)
+        if not ink.lost or self.force:
+            return self.finished(clean), ink.removed
+        top, left, height, width = ink.lost[0]
+        places = f"{len(ink.lost)} places, the largest " if len(ink.lost) > 1 else ""
+        notes.append(
+            f"{page}print may be lost ({places}{width}x{height} pixels at {left},{top}), so it "
+            "stays as it was; --force takes what the model made"
+        )
+        return picture, 0.0
+
+    def finished(self, clean: Picture) -> Picture:
+        """The picture as it is written: black and white where that was asked for."""
+        if not self.binarize or clean.samples.dtype.kind == "f":
+            return clean
+        is_light = scaled(clean.samples).mean(axis=2, keepdims=True) >= 0.5
+        samples = np.where(is_light, 255, 0).astype(np.uint8)
+        icc = clean.icc if clean.channels == 1 else None
+        return replace(clean, samples=samples, bits=1, alpha=None, icc=icc)
+
+
+def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:
     """One file; whatever is wrong with it becomes its result."""
     result = FileResult(job.source, job.target, error=job.error)
     if job.error is not None:
@@ -302,7 +357,7 @@ def _do(
         return [replace(result, warnings=(note,), skipped=True)]
     began = time.perf_counter()
     try:
-        return _restored(job, runner, strength, tile)
+        return _restored(job, how)
     except PellucidError as error:
         reason = str(error)
     except OSError as error:
@@ -333,7 +388,7 @@ def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> flo
     return found
 
 
-def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> list[FileResult]:
+def _restored(job: Job, how: _How) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
     source = sys.stdin.buffer.read() if job.source == STREAM else Path(job.source)
@@ -344,11 +399,7 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
         for picture in pages(source):
             notes: list[str] = []
             sigma = estimate_sigma(picture.samples)
-            if picture.untouched:
-                notes.append(f"page {picture.page[0] + 1}: {picture.untouched}; it stays as it is")
-                clean = picture
-            else:
-                clean = restore_picture(picture, runner, strength, tile=tile, warn=notes.append)
+            clean, ink = how.restored(picture, notes)
             removed = difference(picture.samples, clean.samples)
             clean = clean if removed else picture
             megapixels = picture.height * picture.width / 1e6
@@ -357,7 +408,7 @@ def _restored(job: Job, runner: Twins, strength: float, tile: int | None) -> lis
             if job.residual is not None:
                 told = replace(told, structure=_removed(picture, clean, job, notes))
             del picture  # or a large one would stay in memory while the other is written
-            results.append(replace(told, warnings=tuple(notes), floats=floats))
+            results.append(replace(told, warnings=tuple(notes), floats=floats, ink=ink))
             yield clean
 
     found = restored()
