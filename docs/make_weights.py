@@ -5,9 +5,8 @@ first may also be a .safetensors that this has written before: its card knows th
 The best weights of the last are rounded to 16 bits and written into the package's ``weights``
 folder as NAME.safetensors (to train further) and NAME.onnx (to run), and the rounding to 8 bits of
 NAME.onnx as NAME-fast.onnx; NAME.md is the card: recipe, data and their terms, how long it took,
-scores, limits. Scores are made here, on pictures of `clean_photographs` that were held out of
-training and of every choice (its test part), so ``$PELLUCID_DATA`` must list the folder that holds
-them.
+scores, limits. Scores are made here, on pictures that were held out of training and of every choice
+(the test part of the recipe's data), so ``$PELLUCID_DATA`` must list the folder that holds them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.images.files import atomic
-from pellucid.learn import checkpoints, recipes
+from pellucid.learn import checkpoints, datasets, recipes
 from pellucid.learn.export import export
 from pellucid.learn.models import Restorer, summary
 from pellucid.learn.quantise import quantise
@@ -36,6 +35,9 @@ part of `clean_photographs`."""
 EVENS = 1.25
 """For the same: see `pellucid.restore.even`. Chosen there as well."""
 
+PAGES = ("document",)
+"""Models for pages, not photographs."""
+
 USES = {
     "gaussian-gray": "The benchmark network for grey photographs: blind to white Gaussian noise "
     "that is not clipped. For pictures of your own take `photo`, which knows more kinds of damage.",
@@ -45,12 +47,26 @@ USES = {
     "noise, or nothing wrong at all, without being told which.",
     "photo-gray": "What `pellucid denoise` uses for grey pictures, also where they are stored as "
     "RGB: sensor noise, grain, JPEG, white noise, or nothing wrong at all.",
+    "document": "For scanned pages, to be read by people or by OCR: noise, specks, stains, "
+    "folds, uneven light, faded print, bleed-through, streaks, blur, JPEG, one-bit scans, or "
+    "nothing wrong at all, without being told which. Paper becomes white, and print dark on it.",
 }
+PAGE_DAMAGES = (
+    *("none", "gaussian:0.1", "gaussian:0.2", "gaussian:0.3", "salt_pepper:0.1", "salt_pepper:0.2"),
+    *("stain:0.6+shade:0.4", "fold:0.5", "fade:0.6+shade:0.4+gaussian:0.04", "bleed:0.4+paper:0.2"),
+    *("streaks:0.3", "blur:1.5", "jpeg:20"),
+)
 LIMITS = """\
 - Learnt from photographs: pages of text, X-rays and microscope pictures are other worlds.
 - Noise beyond a sigma of about 55/255 was not in training.
 - Detail that noise has buried is smoothed, not invented; `--strength` below 1 keeps some grain.
 - Trained on pictures with the terms above; check them before any use that is not research."""
+PAGE_LIMITS = """\
+- Learnt from pages that were typeset for it, dark on light: handwriting and white on black were
+  rare or absent, and photographs are another world.
+- Text of 11 to 60 pixels to the em: 8 to 11 points at 100 to 400 dots an inch.
+- Print that is gone is not invented; what looks like a stain to it may have been print, so pages
+  that would lose a word stay as they were unless `--force` is given."""
 
 
 def put(name: str, runs: list[Path]) -> dict[str, Any]:
@@ -71,8 +87,10 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     more: dict[str, Any] = {"training": training}
     if name.startswith("photo"):
         more |= {"evens": EVENS, "spares": SPARES}
-        model.metadata |= more
-    more["scores"] = {"clean_photographs test": _scores(model)}
+    if name in PAGES:
+        more |= {"ink": True, "spares": SPARES}
+    model.metadata |= more
+    more["scores"] = _scores(name, model)
     checkpoints.save(model, target, halves=True, **more)
     model = checkpoints.load(target)
     export(model, zoo.WEIGHTS / f"{name}.onnx")
@@ -108,15 +126,18 @@ def _stages(run: Path) -> list[dict[str, Any]]:
     return [stage]
 
 
-def _scores(model: Restorer) -> dict[str, dict[str, float]]:
+def _scores(name: str, model: Restorer) -> dict[str, dict[str, dict[str, float]]]:
     """PSNR and SSIM on held-out pictures; of a clean picture that is given back, too."""
-    found = {}
-    for damage in ("none", *(f"gaussian:{sigma}/255" for sigma in SIGMAS)):
-        report = evaluate(model, "clean_photographs", damage, clip=False, split="test")
+    data, damages = "clean_photographs", ("none", *(f"gaussian:{s}/255" for s in SIGMAS))
+    if name in PAGES:
+        data, damages = "pages", PAGE_DAMAGES
+    held, found = datasets.load(data, channels=model.image_channels), {}
+    for damage in damages:
+        report = evaluate(model, held, damage, clip=name in PAGES, split="test")
         found[damage] = {key: round(report.restored[key], 4) for key in ("psnr", "ssim")}
         if damage != "none":
             found[damage]["damaged_psnr"] = round(report.damaged["psnr"], 2)
-    return found
+    return {f"{data} test": found}
 
 
 def _loss(stage: dict[str, Any]) -> str:
@@ -126,11 +147,13 @@ def _loss(stage: dict[str, Any]) -> str:
 
 def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float]) -> str:
     told, training = card["recipe"], card["training"]
-    found = card["scores"]["clean_photographs test"]
+    (found,) = card["scores"].values()
     rows = [
         f"| {damage} | {s.get('damaged_psnr', '-')} | {s['psnr']:.2f} | {s['ssim']:.4f} |"
         for damage, s in sorted(found.items(), key=lambda item: item[1]["psnr"], reverse=True)
     ]
+    is_page = name in PAGES
+    shown = "--with gaussian:0.2" if is_page else "--with gaussian:25/255 --no-clip"
     stages = "; then ".join(
         f"{stage['epochs']} epochs of {stage['steps'] // stage['epochs']} batches of "
         f"{stage['batch']} crops of {stage['crop']}x{stage['crop']} at a rate of "
@@ -145,8 +168,10 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         spares = (
             f"- Changes of less than {least} (root mean square over the picture) are not made, and "
             f"fully made from {enough}.\n"
-            f"- No place is changed by more than {card['evens']:g} times what the others are.\n"
         )
+    if "evens" in card:
+        often = f"{card['evens']:g}"
+        spares += f"- No place is changed by more than {often} times what the others are.\n"
     lost = ", ".join(
         f"{loss:.3f} dB at {'its own damage' if '|' in damage else damage}"
         for damage, loss in losses.items()
@@ -164,11 +189,12 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
 - Fast form: `{name}{zoo.FAST}`, most of it in 8 bits; it loses {lost}.
 {spares}- Weights rounded to 16 bits. Version {card["version"]}.
 
-Scores on the pictures of `{card["data"]}` that were held out as its test, noise not clipped, PSNR
-in dB and SSIM; `none` is a clean picture given back:
+Scores on the pictures of `{card["data"]}` that were held out as its test\
+{"" if is_page else ", noise not clipped"}, PSNR in dB and SSIM; `none` is a clean picture given \
+back:
 
 ```sh
-pellucid evaluate {name} --data clean_photographs --with gaussian:25/255 --no-clip
+pellucid evaluate {name} --data {card["data"]} {shown}
 ```
 
 | damage | before | after | SSIM |
@@ -177,7 +203,7 @@ pellucid evaluate {name} --data clean_photographs --with gaussian:25/255 --no-cl
 
 Limits
 
-{LIMITS}
+{PAGE_LIMITS if is_page else LIMITS}
 """
 
 

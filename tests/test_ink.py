@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 from typer.testing import CliRunner
@@ -93,6 +93,7 @@ def test_thinner_strokes_are_not_lost() -> None:
     assert ink_lost(np.asarray(blurred)[..., None], page()).removed < 0.05
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -155,6 +156,18 @@ def test_models_for_photographs_are_not_asked_for_ink(tmp_path: Path) -> None:
     denoise(tmp_path / "in.png", "-o", tmp_path / "out.png", "--model", white, "--json", told)
     assert "ink_removed" not in json.loads(told.read_text())["files"][0]
     assert (images.read(tmp_path / "out.png").samples == 255).all()
+
+
+def test_a_photograph_given_to_a_model_for_pages_is_told(tmp_path: Path) -> None:
+    same = networks.pointwise(tmp_path / "same.onnx", "Mul", 1.0, card=CARD)
+    grey = np.random.default_rng(0).normal(110, 40, (200, 300)).clip(0, 255).astype(np.uint8)
+    for name, picture, warned in (("photo", grey, True), ("page", page()[..., 0], False)):
+        images.write(tmp_path / f"{name}.png", picture)
+        run = denoise(
+            tmp_path / f"{name}.png", "-o", tmp_path / "out.png", "--model", same, "--overwrite"
+        )
+        assert run.exit_code == 0
+        assert ("does not look like print on paper" in run.output) == warned
 
 
 @pytest.mark.parametrize(("suffix", "bits"), [(".png", 1), (".tif", 1), (".pdf", 1), (".jpg", 8)])

@@ -13,14 +13,29 @@ import torch
 from numpy.typing import NDArray
 
 from pellucid.learn import checkpoints, datasets, recipes
+from pellucid.learn.damage import parse
 from pellucid.learn.known import TEST_SETS
 from pellucid.restore import zoo
 from pellucid.restore.denoise import denoise
+from pellucid.restore.ink import ink_lost
 from pellucid.restore.runtime import open_model
 
 NAMES = zoo.names()
 TRAINED = [name for name in NAMES if (zoo.WEIGHTS / f"{name}.safetensors").exists()]
+PAGES = [name for name in NAMES if name.startswith("document")]
+PHOTOGRAPHS = [name for name in NAMES if name not in PAGES]
 LARGEST_BYTES = 10 * 2**20
+
+
+def page() -> NDArray[np.float32]:
+    """A page of text, (H, W, 1)."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    sheet = Image.new("L", (480, 320), 255)
+    text = "What a page says is more\nthan how it looks, and so\nit has to be read again."
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(30)
+    pen.multiline_text((40, 60), text, fill=20, font=font, spacing=24)
+    return np.asarray(sheet, np.float32)[..., None] / np.float32(255)
 
 
 def china(channels: int) -> NDArray[np.float32]:
@@ -40,7 +55,8 @@ def decibels(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def test_the_box_holds_the_default_and_the_benchmark_models() -> None:
-    assert {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color"} <= set(NAMES)
+    wanted = {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color", "document"}
+    assert wanted <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -77,7 +93,7 @@ def test_both_forms_give_the_same_picture(name: str) -> None:
         assert float(np.abs(runner(images.numpy()) - expected).max()) < 1e-4
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
 @pytest.mark.parametrize("sigma", [10, 25, 50])
 def test_noise_is_removed_from_a_photograph_never_seen(name: str, sigma: int) -> None:
     clean = china(open_model(name).channels)
@@ -107,9 +123,41 @@ def test_noise_from_5_up_never_makes_a_picture_worse_than_it_came(name: str, sig
 @pytest.mark.parametrize("name", NAMES)
 def test_flat_black_and_white_stay_flat(name: str) -> None:
     channels = open_model(name).channels
-    for level in (0.0, 0.5, 1.0):
+    # To a network for pages all of one grey is paper, and becomes white.
+    for level in (1.0,) if name in PAGES else (0.0, 0.5, 1.0):
         flat = np.full((64, 64, channels), level, np.float32)
         assert float(np.abs(denoise(flat, model=name) - flat).max()) < 3 / 255
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    ("damage", "least"),
+    [
+        ("gaussian:0.1", 8.0),
+        ("gaussian:0.3", 9.0),
+        ("salt_pepper:0.1", 12.0),
+        ("stain:0.6+shade:0.4", 10.0),
+        ("fade:0.6+shade:0.4+gaussian:0.04", 5.0),
+        ("fold:0.5", 3.0),
+        ("bleed:0.4+paper:0.2", 10.0),
+    ],
+)
+def test_pages_become_clean(name: str, damage: str, least: float) -> None:
+    clean = page()
+    given = torch.from_numpy(clean.transpose(2, 0, 1))[None]
+    spoilt = parse(damage)(given, generator=torch.Generator().manual_seed(0), clip=True)
+    damaged = spoilt[0].permute(1, 2, 0).numpy()
+    restored = denoise(damaged, model=name).clip(0, 1)
+    assert decibels(restored, clean) > decibels(damaged, clean) + least
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_clean_page_comes_back_and_keeps_its_ink(name: str) -> None:
+    clean = np.rint(page() * 255).astype(np.uint8)
+    restored = np.rint(denoise(clean, model=name).clip(0, 1) * 255).astype(np.uint8)
+    assert decibels(restored / np.float32(255), clean / np.float32(255)) > 38
+    assert ink_lost(clean, restored).removed < 0.01
+    assert zoo.metadata(zoo.WEIGHTS / f"{name}.onnx")["ink"]
 
 
 def test_the_default_needs_no_torch_and_takes_a_picture_at_once(tmp_path: Path) -> None:

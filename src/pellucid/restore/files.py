@@ -26,7 +26,7 @@ from pellucid.images.kinds import kind_of
 from pellucid.images.picture import scaled
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_options, restore_picture
-from pellucid.restore.ink import ink_lost
+from pellucid.restore.ink import ink_lost, is_page
 from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.residual import SUSPICIOUS, structure
 from pellucid.restore.residual import residual as residual_of
@@ -321,9 +321,14 @@ class _How:
         clean = restore_picture(
             picture, self.runner, self.strength, tile=self.tile, warn=notes.append
         )
-        card = self.runner.suited(1 if is_grey(picture.samples) else 3).metadata
-        if not card.get("ink"):
+        runner = self.runner.suited(1 if is_grey(picture.samples) else 3)
+        if not runner.metadata.get("ink"):
             return self.finished(clean), None
+        if not is_page(clean.samples):
+            notes.append(
+                f"{page}this does not look like print on paper, which '{runner.name}' is for; for "
+                "photographs leave --model out"
+            )
         ink = ink_lost(picture.samples, clean.samples)
         if not ink.lost or self.force:
             return self.finished(clean), ink.removed

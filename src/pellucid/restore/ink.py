@@ -43,6 +43,9 @@ SHARP = 0.6
 NEAR = 5
 """Side in pixels of what counts as the same place: strokes get thinner when blur is taken away."""
 
+PAPER_WHITE = 0.75
+"""A page is mostly lighter than this when it is clean."""
+
 LONG, THIN = 8, 1.7
 """A group of so many cells from end to end, with fewer cells than this for each of them, is a
 streak, a fold or a stain's rim and no print."""
@@ -78,6 +81,13 @@ def ink_lost(before: NDArray[Any], after: NDArray[Any]) -> Ink:
     blocks = [block for block in _touching(is_lost) if _is_print(block)]
     blocks.sort(key=len, reverse=True)
     return Ink(1 - int(kept.sum()) / total, tuple(_box(block) for block in blocks))
+
+
+def is_page(after: NDArray[Any]) -> bool:
+    """Whether a cleaned picture, (H, W, C), is one of print on paper: most of it is white."""
+    # A part of the pixels tells, and a large page is not copied.
+    some = scaled(after[:: max(1, after.shape[0] // 512), :: max(1, after.shape[1] // 512)])
+    return float(np.median(some)) >= PAPER_WHITE
 
 
 def _ink(samples: NDArray[Any]) -> Image.Image:
