@@ -15,7 +15,7 @@ import re
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def scored(
     }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Read the arguments, score and save."""
     arguments = parser(__doc__)
     arguments.add_argument("model", help="a model's name or file")
@@ -246,7 +246,7 @@ def main() -> None:
     arguments.add_argument(
         "--only-model", action="store_true", help="leave the classic filters out"
     )
-    given = arguments.parse_args()
+    given = arguments.parse_args(words)
     found = scanned(given.pages) if given.pages else typeset(given.count)
     pages = list(found)[: given.count]
     told = scored(given.model, pages, given.damages, classic=not given.only_model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -346,3 +347,36 @@ def test_the_round_trip_tells_what_is_kept_and_what_is_refused(
     assert kept["other tags"] == ["SmallestImagePixelValue", "LargestImagePixelValue"]
     assert "cut off" in refused["refused"]
     assert "| yes " in capsys.readouterr().out
+
+
+# reading
+
+
+def test_pages_are_typeset_spoilt_and_read(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = bench("reading")
+    pages = list(reading.typeset(3))
+    assert [page.shape for _, page, _, _ in pages] == [(1240, 874), (1654, 1166), (1240, 874)]
+    assert all(page.min() < 40 and np.median(page) == 255 for _, page, _, _ in pages)
+    assert all(len(text) > 800 for _, _, text, _ in pages)
+    assert len({text for _, _, text, _ in pages}) == 3
+    _, page, _, _ = pages[0]
+    for name, damage in reading.DAMAGES.items():
+        spoilt = [damage(page, np.random.default_rng(0)) for _ in range(2)]
+        assert np.array_equal(*spoilt)
+        assert spoilt[0].shape == page.shape
+        assert spoilt[0].dtype == np.uint8
+        assert np.array_equal(spoilt[0], page) == (name == "none")
+    faint = reading.DAMAGES["faded print"](page, np.random.default_rng(0)).astype(float)
+    assert 30 < faint[page == 255].mean() - faint[page < 40].mean() < 70
+    pytest.importorskip("rapidfuzz")
+    if not shutil.which("tesseract"):
+        pytest.skip("tesseract is not installed")
+    network, out = same(tmp_path / "same.onnx", 1), tmp_path / "told.json"
+    given = [str(network), "--count", "1", "--damages", "none", "Gaussian 0.3", "--only-model"]
+    reading.main([*given, "-o", str(out)])
+    told = json.loads(out.read_text())["cer_percent"]
+    assert told["none"]["untouched"] == told["none"][str(network)] < 5
+    assert told["Gaussian 0.3"][str(network)] > 50
+    assert "| Gaussian 0.3 | " in capsys.readouterr().out

@@ -275,3 +275,62 @@ def test_links_resolve(page: Path) -> None:
         place = page.parent / name if name else page
         assert place.exists(), f"{page.name}: {target}"
         assert not anchor or anchor in _anchors(place), f"{page.name}: {target}"
+
+
+def typeset(text: str) -> np.ndarray:
+    """A page with a line of print and grain, for the page about pages."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    sheet = Image.new("L", (640, 240), 235)
+    ImageDraw.Draw(sheet).text((40, 90), text, fill=30, font=ImageFont.load_default(44))
+    noise = np.random.default_rng(0).normal(0, 12, (240, 640))
+    return (np.asarray(sheet) + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    """A folder with what the page about pages works on."""
+    pytest.importorskip("pikepdf")
+    (tmp_path / "scans").mkdir()
+    sheets = [typeset("Seven quick foxes"), typeset("jump over ten dogs")]
+    for number, sheet in enumerate(sheets):
+        images.write(tmp_path / "scans" / f"{number}.png", sheet)
+    pages = [images.Picture(sheet[..., None], dpi=(200, 200)) for sheet in sheets]
+    images.write(tmp_path / "scan.pdf", pages)
+    return tmp_path
+
+
+def test_the_page_about_pages_does_what_it_says(scanned: Path) -> None:
+    blocks.run(DOCS / "pages.md", scanned)
+    for name in ("clean.pdf", "forced.pdf"):
+        for page in images.pages(scanned / name):
+            assert np.median(page.samples) > 250
+    assert len(list((scanned / "cleaned").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("program", ["ocrmypdf", "tesseract"])
+def test_pages_are_cleaned_and_then_read_by_the_real_programs(program: str, scanned: Path) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    (block,) = [
+        one
+        for one in blocks.blocks(DOCS / "pages.md")
+        if one.why and f"\n{program} " in one.text.replace("  ", "\n")
+    ]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(
+        ["bash", "-e", "-c", block.text],
+        cwd=scanned,
+        env=os.environ | {"PATH": path},
+        check=True,
+        capture_output=True,
+    )
+    if program == "tesseract":
+        read = " ".join(file.read_text() for file in sorted((scanned / "cleaned").glob("*.txt")))
+    else:
+        import pypdfium2
+
+        document = pypdfium2.PdfDocument(scanned / "searchable.pdf")
+        read = " ".join(page.get_textpage().get_text_bounded() for page in document)
+    assert "quick foxes" in read
+    assert "over ten dogs" in read
