@@ -193,7 +193,8 @@ def check_tesseract(language: str) -> None:
     told = subprocess.run(
         ["tesseract", "--list-langs"], capture_output=True, text=True, check=False
     )
-    known = told.stdout.split()[-1:0:-1]
+    # The first line says where they are.
+    known = told.stdout.split("\n", 1)[-1].split()
     missing = [one for one in language.split("+") if one not in known]
     if missing:
         raise OptionError(
