@@ -25,7 +25,7 @@ from pellucid import images
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "pellucid"
 
-ROOMS = ("errors", "images", "learn", "restore", "uses", "report", "server", "cli")
+ROOMS = ("errors", "options", "images", "learn", "restore", "uses", "report", "server", "cli")
 
 ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
@@ -65,7 +65,7 @@ HOMES = {
     "pydantic": "learn.recipes",
     "tqdm": "learn.training",
     "tensorboard": "learn.training",
-    "typer": "cli",
+    "typer": "cli options",
     "torchvision": "",
     "requests": "",
     "cv2": "report.baselines report.page_filters",

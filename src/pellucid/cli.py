@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 import textwrap
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -20,6 +19,20 @@ from typer.exceptions import TyperException
 
 from pellucid import __version__
 from pellucid.errors import OptionError, PellucidError, making, unknown
+from pellucid.options import (
+    STREAM,
+    Changes,
+    DataName,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    EnsembleOption,
+    JsonFile,
+    Seed,
+    Task,
+    place,
+)
 
 app = typer.Typer(
     name="pellucid",
@@ -28,73 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-STREAM = "-"
-"""Standard input or output."""
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class Engine(StrEnum):
-    """Where to compute, and for a finished model by what."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-    openvino = "openvino"
-
-
-class Task(StrEnum):
-    """What a model is judged by."""
-
-    pixels = "pixels"
-    ocr = "ocr"
-
-
-EnsembleOption = Annotated[
-    bool,
-    typer.Option(
-        "--ensemble", help="Mean over eight mirrored and turned views: slower, a little better."
-    ),
-]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
-EngineOption = Annotated[
-    Engine,
-    typer.Option(
-        "--device", help="Where to compute; openvino: on the processor, in bfloat16 where it can."
-    ),
-]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Change the recipe: section.key=value.")
-]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides all that is drawn by chance.")]
-DataName = Annotated[
-    str, typer.Option("--data", help="A data set, a folder, NOISY:CLEAN folders, or an .npz.")
-]
-
-
-def _place(path: Path | None) -> Path | None:
-    """Refuse a file in a folder that is not there before hours of work and not after."""
-    if path is not None and not path.parent.is_dir():
-        raise OptionError(f"{path}: the folder {path.parent} does not exist; create it first")
-    return path
-
-
-JsonFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--json", callback=_place, help="Write the answer here, too; - for standard output."
-    ),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -150,7 +96,7 @@ def denoise(
         Path | None,
         typer.Option(
             "--residual",
-            callback=_place,
+            callback=place,
             help="Write what was removed here, and look for structure in it.",
         ),
     ] = None,
@@ -316,7 +262,7 @@ def evaluate(
     ensemble: EnsembleOption = False,
     panel: Annotated[
         Path | None,
-        typer.Option("--panel", callback=_place, help="Draw best, median and worst here."),
+        typer.Option("--panel", callback=place, help="Draw best, median and worst here."),
     ] = None,
     task: Annotated[
         Task, typer.Option("--task", help="Judge pixels, or how Tesseract reads the pages.")
@@ -377,7 +323,7 @@ def evaluate(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A checkpoint, a run folder or a shipped name.")],
-    out: Annotated[Path, typer.Option("-o", "--out", callback=_place, help="The .onnx file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", callback=place, help="The .onnx file.")],
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute in 8 bits, faster on processors.")
     ] = False,

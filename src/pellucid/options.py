@@ -1,0 +1,77 @@
+"""The options that several commands share, and what may be chosen."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pellucid.errors import OptionError
+
+STREAM = "-"
+"""Standard input or output."""
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Engine(StrEnum):
+    """Where to compute, and for a finished model by what."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+    openvino = "openvino"
+
+
+class Task(StrEnum):
+    """What a model is judged by."""
+
+    pixels = "pixels"
+    ocr = "ocr"
+
+
+EnsembleOption = Annotated[
+    bool,
+    typer.Option(
+        "--ensemble", help="Mean over eight mirrored and turned views: slower, a little better."
+    ),
+]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--device", help="Where to compute; openvino: on the processor, in bfloat16 where it can."
+    ),
+]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe: section.key=value.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides all that is drawn by chance.")]
+DataName = Annotated[
+    str, typer.Option("--data", help="A data set, a folder, NOISY:CLEAN folders, or an .npz.")
+]
+
+
+def place(path: Path | None) -> Path | None:
+    """Refuse a file in a folder that is not there before hours of work and not after."""
+    if path is not None and not path.parent.is_dir():
+        raise OptionError(f"{path}: the folder {path.parent} does not exist; create it first")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", callback=place, help="Write the answer here, too; - for standard output."
+    ),
+]
