@@ -170,6 +170,17 @@ def test_a_photograph_given_to_a_model_for_pages_is_told(tmp_path: Path) -> None
         assert ("does not look like print on paper" in run.output) == warned
 
 
+def test_a_page_that_is_black_and_white_already_takes_one_bit_too(tmp_path: Path) -> None:
+    same = networks.pointwise(tmp_path / "same.onnx", "Mul", 1.0, card=CARD)
+    bilevel = np.where(page() < 128, 0, 255).astype(np.uint8)
+    images.write(tmp_path / "in.png", Picture(bilevel))
+    target = tmp_path / "out.png"
+    run = denoise(tmp_path / "in.png", "-o", target, "--model", same, "--binarize")
+    assert run.exit_code == 0, run.output
+    assert images.read(target).bits == 1
+    np.testing.assert_array_equal(images.read(target).samples, bilevel)
+
+
 @pytest.mark.parametrize(("suffix", "bits"), [(".png", 1), (".tif", 1), (".pdf", 1), (".jpg", 8)])
 def test_pages_become_black_and_white(tmp_path: Path, suffix: str, bits: int) -> None:
     if suffix == ".pdf":

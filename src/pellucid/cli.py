@@ -281,7 +281,6 @@ def evaluate(
                 "--task ocr reads all pages of a folder; leave out --published, --panel, --split, "
                 "--no-clip and --baselines-limit (--limit reads fewer)"
             )
-
         read = evaluate_reading(
             model,
             data,
@@ -293,9 +292,7 @@ def evaluate(
             device=device.value,
             ensemble=ensemble,
         )
-        print(read.table(), file=sys.stderr if str(json_file) == STREAM else sys.stdout)
-        if json_file:
-            _save_json(json_file, read.to_json())
+        _tell(read, json_file)
         return
     from pellucid.report.evaluate import evaluate as judge
 
@@ -313,11 +310,16 @@ def evaluate(
         device=device.value,
         ensemble=ensemble,
     )
+    _tell(report, json_file)
+    if panel:
+        report.panel(panel)
+
+
+def _tell(report: Any, json_file: Path | None) -> None:
+    """A report's table, and its JSON where that was asked for."""
     print(report.table(), file=sys.stderr if str(json_file) == STREAM else sys.stdout)
     if json_file:
         _save_json(json_file, report.to_json())
-    if panel:
-        report.panel(panel)
 
 
 @app.command()

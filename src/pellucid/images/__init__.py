@@ -189,20 +189,15 @@ def _encode(
     quality: int | None,
     name: str,
 ) -> None:
+    module: ModuleType | None = None
     if kind == "tiff":
-        from pellucid.images import tiff
-
-        tiff.write(file, chain([first], rest), name)
-        return
-    if kind == "dicom":
-        from pellucid.images import derived
-
-        derived.write(file, chain([first], rest), name)
-        return
-    if kind == "pdf":
-        from pellucid.images import sheets
-
-        sheets.write(file, chain([first], rest), name)
+        from pellucid.images import tiff as module
+    elif kind == "dicom":
+        from pellucid.images import derived as module
+    elif kind == "pdf":
+        from pellucid.images import sheets as module
+    if module is not None:
+        module.write(file, chain([first], rest), name)
         return
     if next(rest, None) is not None:
         raise ImageError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +53,7 @@ class Source:
         """
         pikepdf = optional("pikepdf", "pdf")
         given = io.BytesIO(self.file) if isinstance(self.file, bytes) else self.file
-        with told(self.name):
+        with decoding(self.name):
             try:
                 pdf = pikepdf.open(given)
             except pikepdf.PasswordError as error:
@@ -73,7 +72,7 @@ class Source:
     def picture(self, index: int) -> Picture:
         """A page as a picture; it keeps this source."""
         name, pages = f"{self.name}, page {index + 1}", self.pdf.pages
-        with told(name):
+        with decoding(name):
             page = pages[index]
             instructions = instructions_of(page)
             scan = find_scan(page, instructions)
@@ -130,18 +129,6 @@ def pages(stream: BinaryIO, name: str) -> Iterator[Picture]:
     source = _source(stream, name)
     for index in range(len(source.pdf.pages)):
         yield source.picture(index)
-
-
-@contextmanager
-def told(name: str, *, writing: bool = False) -> Iterator[None]:
-    """Tell in a line what pikepdf and pdfium raise on a hostile file; it may be anything.
-
-    Args:
-        name: The file.
-        writing: What the system says of the place that is written to passes.
-    """
-    with decoding(name, passing=(OSError,) if writing else ()):
-        yield
 
 
 def _source(stream: BinaryIO, name: str) -> Source:

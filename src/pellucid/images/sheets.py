@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pellucid.errors import ImageError, optional
-from pellucid.images.pdf import Sheet, Source, told
+from pellucid.images.files import decoding
+from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
 from pellucid.images.scans import POINTS, Scan, add_page, instructions_of, operands
 
@@ -65,7 +66,7 @@ def write(file: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
                 raise ImageError(
                     f"{name}: these are not the pages of one PDF in their order; write each alone"
                 )
-            with told(name, writing=True):
+            with decoding(name, passing=(OSError,)):
                 if sheet is None:
                     _append(spool, picture)
                 elif sheet.scan is not None and picture.derivation:
@@ -74,7 +75,7 @@ def write(file: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
             raise ImageError(
                 f"{name}: there are {number + 1} of {len(pdf.pages)} pages; give all of them"
             )
-        with told(name, writing=True):
+        with decoding(name, passing=(OSError,)):
             spool.settle()
             if source is not None:
                 pdf.remove_unreferenced_resources()

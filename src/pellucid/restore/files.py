@@ -406,7 +406,7 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
             sigma = estimate_sigma(picture.samples)
             clean, ink = how.restored(picture, notes)
             removed = difference(picture.samples, clean.samples)
-            clean = clean if removed else picture
+            clean = clean if removed or clean.bits != picture.bits else picture
             megapixels = picture.height * picture.width / 1e6
             floats = picture.samples.dtype.kind == "f"
             told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
