@@ -50,14 +50,6 @@ def pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     return found
 
 
-def grey(path: Path) -> Page:
-    """A picture as one plane of bytes."""
-    from pellucid import images
-
-    plane = images.read(path).upright().pixels.mean(axis=2)
-    return np.rint(255 * plane).astype(np.uint8)
-
-
 def methods(model: str) -> dict[str, Callable[[Page], NDArray[np.bool_]]]:
     """From a page to where its ink is."""
     from pellucid.images import Picture
@@ -80,6 +72,8 @@ def methods(model: str) -> dict[str, Callable[[Page], NDArray[np.bool_]]]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Read the arguments, score and save."""
+    from pellucid.report.reading import grey_page
+
     read = parser(__doc__)
     read.add_argument("model", help="a model's name or file")
     read.add_argument("folder", type=Path, help="pages and what their ink is")
@@ -87,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> None:
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     chosen = methods(given.model)
     for name, source, target in pairs(given.folder):
-        page, ink = grey(source), grey(target) < 128
+        page, ink = grey_page(source)[0], grey_page(target)[0] < 128
         for method, binarized in chosen.items():
             began = time.perf_counter()
             fm, psnr = measures(binarized(page), ink)

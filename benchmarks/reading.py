@@ -12,11 +12,9 @@ page.txt beside it). Needs the extras `ocr` and `baselines`, and the program tes
 from __future__ import annotations
 
 import re
-import time
+import tempfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +107,13 @@ def _lines(text: str, font: Any, width: int) -> Iterator[str]:
 def scanned(folder: Path) -> Iterator[tuple[str, Page, str, int]]:
     """Pages of a folder, each with its text beside it."""
     from pellucid import images
+    from pellucid.report.reading import grey_page
 
     for path in images.find(folder):
         text = path.with_suffix(".txt")
         if text.is_file():
-            picture = images.read(path)
-            dpi = round(picture.dpi[0]) if picture.dpi and picture.dpi[0] > 70 else 300
-            grey = np.rint(255 * picture.pixels.mean(axis=2)).astype(np.uint8)
-            yield path.stem, grey, text.read_text(encoding="utf-8", errors="replace"), dpi
+            page, dpi = grey_page(path)
+            yield path.stem, page, text.read_text(encoding="utf-8", errors="replace"), dpi
 
 
 # Damage
@@ -187,53 +184,21 @@ DAMAGES: dict[str, Callable[[Page, Chance], Page]] = {
 def scored(
     model: str, pages: list[tuple[str, Page, str, int]], damages: list[str], *, classic: bool
 ) -> dict[str, Any]:
-    """Character errors in percent by damage and method, and the seconds a page."""
-    from pellucid.images import Picture
-    from pellucid.report.page_filters import at_hand
-    from pellucid.report.reading import UNTOUCHED, check_tesseract, errors, plain, read_page
-    from pellucid.restore.denoise import restore_picture
-    from pellucid.restore.runtime import available_threads
-    from pellucid.restore.twins import open_twins
+    """Character errors in percent by damage and method."""
+    from pellucid.report.reading import evaluate_reading
 
-    check_tesseract("eng")
-    runner = open_twins(model)
-    methods: dict[str, Callable[[Page], Page]] = {
-        UNTOUCHED: lambda page: page,
-        model: lambda page: restore_picture(Picture(page[..., None]), runner).samples[..., 0],
-        **(at_hand() if classic else {}),
-    }
-    edits: dict[tuple[str, str], float] = defaultdict(float)
-    seconds: dict[str, float] = defaultdict(float)
-    length = sum(len(plain(text)) for _, _, text, _ in pages)
-    with ThreadPoolExecutor(available_threads()) as pool:
-        for damage in damages:
+    found: dict[str, dict[str, float]] = {}
+    for damage in damages:
+        with tempfile.TemporaryDirectory() as folder:
             for name, page, text, dpi in pages:
                 chance = np.random.default_rng(zlib.crc32(f"{name}/{damage}".encode()))
-                given = DAMAGES[damage](page, chance)
-                cleaned = []
-                for method, clean in methods.items():
-                    began = time.perf_counter()
-                    cleaned.append(clean(given))
-                    seconds[method] += time.perf_counter() - began
-                began = time.perf_counter()
-                found = list(pool.map(lambda one, dpi=dpi: read_page(one, dpi=dpi), cleaned))
-                seconds["reading"] += (time.perf_counter() - began) / len(methods)
-                for method, said in zip(methods, found, strict=True):
-                    edits[damage, method] += errors(plain(text), plain(said))[0]
-            print(
-                damage, {m: round(100 * edits[damage, m] / length, 2) for m in methods}, flush=True
-            )
-    many = len(pages) * len(damages)
-    return {
-        "model": model,
-        "pages": len(pages),
-        "characters": length,
-        "cer_percent": {
-            damage: {method: 100 * edits[damage, method] / length for method in methods}
-            for damage in damages
-        },
-        "seconds_a_page": {name: total / many for name, total in seconds.items()},
-    }
+                spoilt = Image.fromarray(DAMAGES[damage](page, chance))
+                spoilt.save(Path(folder, f"{name}.png"), dpi=(dpi, dpi))
+                Path(folder, f"{name}.txt").write_text(text, encoding="utf-8")
+            report = evaluate_reading(model, folder, baselines=classic)
+        found[damage] = {name: 100 * score.cer for name, score in report.scores.items()}
+        print(damage, {name: round(cer, 2) for name, cer in found[damage].items()}, flush=True)
+    return {"model": model, "pages": len(pages), "cer_percent": found}
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -377,8 +377,8 @@ def test_pages_are_typeset_spoilt_and_read(
     given = [str(network), "--count", "1", "--damages", "none", "Gaussian 0.3", "--only-model"]
     reading.main([*given, "-o", str(out)])
     told = json.loads(out.read_text())["cer_percent"]
-    assert told["none"]["untouched"] == told["none"][str(network)] < 5
-    assert told["Gaussian 0.3"][str(network)] > 50
+    assert told["none"]["untouched"] == told["none"]["same"] < 5
+    assert told["Gaussian 0.3"]["same"] > 50
     assert "| Gaussian 0.3 | " in capsys.readouterr().out
 
 

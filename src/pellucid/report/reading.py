@@ -252,13 +252,13 @@ class _Sheet:
 
     def page(self) -> tuple[Page, int]:
         """Its pixels, and how many an inch."""
-        return _grey(self.path)
+        return grey_page(self.path)
 
     def truth(self, language: str) -> str:
         """What it should say."""
         if self.reference.suffix == ".txt":
             return self.reference.read_text(encoding="utf-8", errors="replace")
-        page, dpi = _grey(self.reference)
+        page, dpi = grey_page(self.reference)
         return read_page(page, dpi=dpi, language=language)
 
 
@@ -286,7 +286,8 @@ def _sheets(data: str | Path) -> list[_Sheet]:
     return sheets
 
 
-def _grey(path: Path) -> tuple[Page, int]:
+def grey_page(path: Path) -> tuple[Page, int]:
+    """A page upright and in greys, (H, W) uint8, and its pixels an inch (`DPI` unless it says)."""
     picture = images.read(path).upright()
     pixels = picture.pixels.mean(axis=2)
     dpi = round(picture.dpi[0]) if picture.dpi and picture.dpi[0] >= LEAST_DPI else DPI
