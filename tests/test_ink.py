@@ -17,6 +17,7 @@ import networks
 from pellucid import images
 from pellucid.cli import app
 from pellucid.images import Picture
+from pellucid.restore import ink
 from pellucid.restore.ink import CELL, ink_lost
 
 CARD = {"image_channels": 1, "multiple_of": 1, "halo": 0, "model": "pages", "ink": True}
@@ -55,6 +56,17 @@ def test_a_line_that_goes_is_found_where_it_was() -> None:
     everything = ink_lost(clean, np.full_like(clean, 255))
     assert everything.removed == 1
     assert len(everything.lost) >= 4
+
+
+def test_a_large_page_is_looked_at_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = noisy(page(), 12)
+    without = clean.copy()
+    without[105:150] = 255
+    whole = ink_lost(clean, without)
+    assert whole.lost
+    for pixels in (640 * 8, 640 * 40):
+        monkeypatch.setattr(ink, "BAND_PIXELS", pixels)
+        assert ink_lost(clean, without) == whole
 
 
 def test_a_faint_page_has_ink_too() -> None:

@@ -8,6 +8,7 @@ of them touch, a word may be gone. A model's card says with ``ink`` that it is f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pellucid.images.picture import scaled
+from pellucid.images.picture import BAND_PIXELS, bands, scaled
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.uint8]
 
 CELL = 8
 """Side of a cell in pixels: less than a letter of body text at 150 dots an inch."""
@@ -91,29 +92,57 @@ def is_page(after: NDArray[Any]) -> bool:
 
 
 def _ink(samples: NDArray[Any]) -> Image.Image:
-    """White where ink is, its sides whole cells."""
-    grey = np.rint(255 * scaled(samples).mean(axis=2, dtype=np.float32).clip(0, 1))
-    more = [(0, -side % CELL) for side in grey.shape]
-    page = Image.fromarray(np.pad(grey.astype(np.uint8), more, "edge"))
+    """White where ink is, its sides whole cells; no more than a few bytes a pixel at a time."""
+    height, width = samples.shape[:2]
+    grey = np.empty((height + -height % CELL, width + -width % CELL), np.uint8)
+    for rows in bands(height, width):
+        mean = scaled(samples[rows]).mean(axis=2, dtype=np.float32)
+        grey[rows, :width] = np.rint(255 * mean.clip(0, 1))
+    grey[:height, width:] = grey[:height, width - 1 : width]
+    grey[height:] = grey[height - 1]
     # Specks are no ink; what noise is left after that is averaged away.
-    calm = page.filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.BoxBlur(1))
-    values = np.asarray(calm, np.float32)
-    darkness = _paper(calm) - values
-    contrast = max(255 * LEAST_CONTRAST, float(np.quantile(darkness[::2, ::2], 0.995)))
-    light = np.asarray(calm.filter(ImageFilter.MaxFilter(NEAR)), np.float32)
-    dark = np.asarray(calm.filter(ImageFilter.MinFilter(NEAR)), np.float32)
-    is_ink = (darkness > DARK * contrast) & (light - dark > SHARP * contrast)
-    return Image.fromarray(np.where(is_ink, 255, 0).astype(np.uint8))
+    page = Image.fromarray(grey).filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.BoxBlur(1))
+    calm, paper = np.asarray(page), _paper(page)
+    del grey
+    levels = np.zeros(511, np.int64)
+    for rows in _strips(calm):
+        levels += np.bincount(_darkness(calm, paper, rows)[::2, ::2].ravel() + 255, minlength=511)
+    most = int(np.searchsorted(np.cumsum(levels), 0.995 * levels.sum())) - 255
+    contrast = max(255 * LEAST_CONTRAST, float(most))
+    mask = np.empty(calm.shape, np.uint8)
+    for rows in _strips(calm):
+        first = max(0, rows.start - NEAR // 2)
+        part = Image.fromarray(calm[first : rows.stop + NEAR // 2])
+        light, dark = (
+            np.asarray(part.filter(kind(NEAR)), np.int16)[rows.start - first :][: len(calm[rows])]
+            for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
+        )
+        is_dark = _darkness(calm, paper, rows) > DARK * contrast
+        mask[rows] = 255 * (is_dark & (light - dark > SHARP * contrast))
+    return Image.fromarray(mask)
+
+
+def _strips(calm: Plane) -> Iterator[slice]:
+    """Rows of whole cells, so many that they make a band."""
+    step = max(1, BAND_PIXELS // calm.shape[1] // CELL) * CELL
+    for top in range(0, len(calm), step):
+        yield slice(top, min(top + step, len(calm)))
+
+
+def _darkness(calm: Plane, paper: Plane, rows: slice) -> NDArray[np.int16]:
+    """How much darker than the paper each pixel of some rows is."""
+    around = paper[rows.start // CELL : rows.stop // CELL].astype(np.int16)
+    return around.repeat(CELL, axis=0).repeat(CELL, axis=1) - calm[rows]
 
 
 def _paper(page: Image.Image) -> Plane:
-    """How light the paper is around every pixel."""
+    """How light the paper is around every cell."""
     margin = PAPER_CELLS // 2
     cells = np.pad(np.asarray(page.reduce(CELL)), margin, "edge")
     rank = round(PAPER_SHARE * (PAPER_CELLS**2 - 1))
     paper = np.asarray(Image.fromarray(cells).filter(ImageFilter.RankFilter(PAPER_CELLS, rank)))
-    inside: Plane = paper[margin:-margin, margin:-margin].astype(np.float32)
-    return inside.repeat(CELL, axis=0).repeat(CELL, axis=1)
+    inside: Plane = paper[margin:-margin, margin:-margin]
+    return inside
 
 
 def _counts(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
