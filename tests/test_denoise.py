@@ -13,7 +13,7 @@ import pellucid
 from networks import box, helper, pointwise, save
 from pellucid.errors import CheckpointError, OptionError, PellucidError
 from pellucid.images import Picture, read, write
-from pellucid.restore.denoise import denoise, restore_picture
+from pellucid.restore.denoise import STRENGTHS, denoise, restore_picture
 from pellucid.restore.runtime import open_model
 
 
@@ -113,11 +113,21 @@ def test_strength_goes_from_nothing_to_all(models):
     assert np.abs(half - (x + full) / 2).max() < 1e-6
     picture = Picture((x * 255).astype(np.uint8))
     assert restore_picture(picture, open_model(models["grey"]), 0) is picture
-    for strength in (-0.1, 1.1, float("nan")):
+    for name, share in STRENGTHS.items():
+        named = denoise(x, model=models["grey"], strength=name)
+        assert np.array_equal(named, denoise(x, model=models["grey"], strength=share))
+    for strength in (-0.1, 1.1, float("nan"), "lots", ""):
         with pytest.raises(OptionError, match="strength"):
             denoise(x, model=models["grey"], strength=strength)
     with pytest.raises(OptionError, match="tile"):
         denoise(x, model=models["grey"], tile=3)
+
+
+def test_what_counts_from_zero_stays_above_it(tmp_path):
+    less = pointwise(tmp_path / "less.onnx", "Sub", 0.2)
+    x = 3000 * pixels(40, 44)
+    assert denoise(x, model=less).min() == 0
+    assert denoise(x - 1000, model=less).min() < -1500
 
 
 def test_grey_and_colour_pictures_go_through_each_others_models(models):

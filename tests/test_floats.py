@@ -38,6 +38,13 @@ def test_other_ranges_are_found(low, high):
     assert scale == (np.float32(low), np.float32(high))
 
 
+@pytest.mark.parametrize(("low", "zero"), [(0, 0), (40, 0), (900, 0), (1100, 1100), (-40, -40)])
+def test_what_begins_near_zero_counts_from_zero(low, zero):
+    x = np.linspace(low, low + 4000, 64 * 64, dtype=np.float32).reshape(64, 64, 1)
+    _, scale = prepared(x, quiet)
+    assert scale == (np.float32(zero), np.float32(low + 4000))
+
+
 def test_a_hot_pixel_does_not_squeeze_the_rest():
     x = rng().uniform(100, 200, (64, 64, 1)).astype(np.float32)
     x[3, 4] = 1e6

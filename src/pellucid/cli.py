@@ -87,8 +87,9 @@ def denoise(
         typer.Option("--model", help="A model's name or file; without it, the one in the box."),
     ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", help="From 0 (as it came) to 1 (all).")
-    ] = 1.0,
+        str,
+        typer.Option("--strength", help="low, medium, high, or from 0 (as it came) to 1 (all)."),
+    ] = "high",
     device: EngineOption = Engine.auto,
     ensemble: EnsembleOption = False,
     jobs: Annotated[int, typer.Option("--jobs", help="Pictures at a time.")] = 1,

@@ -7,6 +7,7 @@ float as a whole. Read next: `files`, which does this to thousands of them.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -33,9 +34,12 @@ from pellucid.restore.twins import Twins, is_grey, open_twins
 if TYPE_CHECKING:
     from pellucid.learn.models import Restorer
 
-__all__ = ["denoise", "estimate_sigma", "restore_picture"]
+__all__ = ["STRENGTHS", "denoise", "estimate_sigma", "restore_picture", "strength_of"]
 
 Pixels = NDArray[np.float32]
+
+STRENGTHS = {"low": 0.5, "medium": 0.75, "high": 1.0}
+"""Names for how much of what a model does is taken: half of the noise stays, a quarter, none."""
 
 _TOGETHER = {"cpu": 2**18, "openvino": 2**18}
 _TOGETHER_ELSEWHERE = 2**22
@@ -47,7 +51,7 @@ def denoise(
     image: str | Path | NDArray[Any] | Picture,
     *,
     model: str | Path | Runner | Twins | Restorer | None = None,
-    strength: float = 1.0,
+    strength: float | str = 1.0,
     device: str = "auto",
     tile: int | None = None,
     threads: int | None = None,
@@ -60,7 +64,8 @@ def denoise(
             or 3. Floats far outside [0, 1] are scaled to it and back.
         model: A shipped model's name, a model file or run folder, or a model in memory. Of shipped
             models that are a pair, grey pictures take the one for grey and others that for colour.
-        strength: 0 gives the picture back, 1 is all that the model does.
+            None takes what `zoo.default` says.
+        strength: 0 gives the picture back, 1 is all that the model does; or a name of `STRENGTHS`.
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino' (see `runtime.open_model`).
         tile: Side in pixels of the windows that a large picture is cut into.
         threads: Processor threads; all that this process may use unless given.
@@ -74,8 +79,8 @@ def denoise(
     Raises:
         PellucidError: The picture or the model cannot be opened, or an option is out of range.
     """
-    check_options(strength, tile)
-    runner = _runner(zoo.DEFAULT if model is None else model, device, threads, ensemble)
+    share = strength_of(strength)
+    check_tile(tile)
     flat = False
     if isinstance(image, Picture):
         picture = image
@@ -83,8 +88,10 @@ def denoise(
         picture = read(image)
     else:
         picture, flat = _from_array(np.asarray(image)), np.ndim(image) == 2
+    chosen = zoo.default(picture.kind, picture.channels) if model is None else model
+    runner = _runner(chosen, device, threads, ensemble)
     restored = np.empty(picture.samples.shape, np.float32)
-    _restore(picture.samples, restored, runner, strength, tile, _warn)
+    _restore(picture.samples, restored, runner, share, tile, _warn)
     if isinstance(image, str | Path) and picture.orientation != 1:
         restored = replace(picture, samples=restored, alpha=None, bits=32).upright().samples
     return restored[..., 0] if flat else restored
@@ -93,7 +100,7 @@ def denoise(
 def restore_picture(
     picture: Picture,
     runner: Runner | Twins,
-    strength: float = 1.0,
+    strength: float | str = 1.0,
     *,
     tile: int | None = None,
     warn: Callable[[str], None] | None = None,
@@ -106,11 +113,12 @@ def restore_picture(
         picture: Any picture; NaN stay where they are.
         runner: From `twins.open_twins` or `runtime.open_model`; without a twin, grey pictures run
             through colour models and the reverse.
-        strength: 0 gives the picture back, 1 is all that the model does.
+        strength: 0 gives the picture back, 1 is all that the model does; or a name of `STRENGTHS`.
         tile: Side in pixels of the windows that a large picture is cut into.
         warn: Told of what a user should know; `warnings.warn` unless given.
     """
-    check_options(strength, tile)
+    strength = strength_of(strength)
+    check_tile(tile)
     if strength == 0:
         return picture
     if isinstance(runner, Twins):
@@ -163,6 +171,8 @@ def _restore(
             # Outliers that were cut off for the network stay what they were.
             restored = np.where((before < 0) | (before > 1), before, mixed) if scale else mixed
         if scale is not None:
+            if scale[0] == 0:  # what counts from zero has nothing below it
+                restored = np.maximum(restored, 0)
             restored = restored * (scale[1] - scale[0]) + scale[0]
         if given is not samples:
             there = samples[rows, columns]
@@ -231,10 +241,30 @@ def _from_array(array: NDArray[Any]) -> Picture:
     return Picture(samples=array)
 
 
-def check_options(strength: float, tile: int | None) -> None:
-    """Refuse what no picture could be restored with."""
-    if not 0 <= strength <= 1:
-        raise OptionError(f"strength is {strength}; it goes from 0 (nothing) to 1 (everything)")
+def strength_of(strength: float | str) -> float:
+    """How much of what a model does is taken, from a number or a name of `STRENGTHS`.
+
+    Raises:
+        OptionError: Neither of them, or a number outside [0, 1].
+
+    Example:
+        >>> strength_of("medium"), strength_of("0.3")
+        (0.75, 0.3)
+    """
+    try:
+        share = float(STRENGTHS.get(str(strength), strength))
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        names = ", ".join(f"{name} ({number:g})" for name, number in STRENGTHS.items())
+        raise OptionError(
+            f"strength is {strength}; it goes from 0 (nothing) to 1 (everything), or is {names}"
+        )
+    return share
+
+
+def check_tile(tile: int | None) -> None:
+    """Refuse windows that no network could see anything in."""
     if tile is not None and tile < 16:
         raise OptionError(f"tile is {tile}; windows of at least 16 pixels are needed")
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.images.picture import scaled
 from pellucid.restore import zoo
-from pellucid.restore.denoise import check_options, restore_picture
+from pellucid.restore.denoise import check_tile, restore_picture, strength_of
 from pellucid.restore.ink import ink_lost, is_page
 from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.residual import SUSPICIOUS, structure
@@ -101,7 +102,7 @@ def denoise_files(
     out: str | Path,
     *,
     model: str | Path | Runner | Twins | None = None,
-    strength: float = 1.0,
+    strength: float | str = 1.0,
     device: str = "auto",
     jobs: int = 1,
     threads: int | None = None,
@@ -120,8 +121,10 @@ def denoise_files(
         out: A file for one input, a folder otherwise, which keeps the inputs' tree; or "-" for
             standard output. A name without a picture's suffix is taken for a folder.
         model: A shipped model's name, a model file or run folder, or a runner. Of shipped models
-            that are a pair, each picture takes the one that fits it, grey or colour.
-        strength: 0 gives the pictures back, 1 is all that the model does.
+            that are a pair, each picture takes the one that fits it, grey or colour. None takes
+            what `zoo.default` says for each picture.
+        strength: 0 gives the pictures back, 1 is all that the model does; or 'low', 'medium',
+            'high' (`denoise.STRENGTHS`).
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
         jobs: Pictures in work at a time; each takes its memory.
         threads: Processor threads of the network; shared out among the jobs unless given.
@@ -143,7 +146,8 @@ def denoise_files(
     Raises:
         PellucidError: An option or the model is at fault, and so every file would fail.
     """
-    check_options(strength, tile)
+    share_taken = strength_of(strength)
+    check_tile(tile)
     if jobs < 1:
         raise OptionError(f"jobs is {jobs}; at least 1 picture must be in work")
     if not inputs:
@@ -152,9 +156,13 @@ def denoise_files(
     if residual is not None:
         work = [_with_residual(job, str(residual), str(out)) for job in work]
     share = threads or max(1, available_threads() // jobs)
-    runner = open_twins(model or zoo.DEFAULT, device=device, threads=share, ensemble=ensemble)
 
-    how = _How(runner, strength, tile, force, binarize)
+    def opened(name: str | Path | Runner | Twins) -> Twins:
+        return open_twins(name, device=device, threads=share, ensemble=ensemble)
+
+    runner = opened(model or zoo.DEFAULT)
+    other = {} if model else {zoo.MEDICAL: cache(lambda: opened(zoo.MEDICAL))}
+    how = _How(runner, other, share_taken, tile, force, binarize)
 
     def do(job: Job) -> list[FileResult]:
         return _do(job, how, overwrite)
@@ -304,13 +312,24 @@ def _each(
 
 @dataclass(frozen=True)
 class _How:
-    """What is the same for every file of a run; see `denoise_files`."""
+    """What is the same for every file of a run; see `denoise_files`.
+
+    Attributes:
+        others: What else to open, by name, for pictures whose default it is (`zoo.default`).
+    """
 
     runner: Twins
+    others: Mapping[str, Callable[[], Twins]]
     strength: float
     tile: int | None
     force: bool
     binarize: bool
+
+    def suited(self, picture: Picture) -> Runner:
+        """The network for a picture: of the model that was named, or of its kind."""
+        other = self.others.get(zoo.default(picture.kind, picture.channels))
+        twins = self.runner if other is None else other()
+        return twins.suited(1 if is_grey(picture.samples) else 3)
 
     def restored(self, picture: Picture, notes: list[str]) -> tuple[Picture, float | None]:
         """A picture made clean, unless it is to be left as it is; the share of ink that went."""
@@ -318,10 +337,8 @@ class _How:
         if picture.untouched:
             notes.append(f"{page}{picture.untouched}; it stays as it is")
             return picture, None
-        clean = restore_picture(
-            picture, self.runner, self.strength, tile=self.tile, warn=notes.append
-        )
-        runner = self.runner.suited(1 if is_grey(picture.samples) else 3)
+        runner = self.suited(picture)
+        clean = restore_picture(picture, runner, self.strength, tile=self.tile, warn=notes.append)
         if not runner.metadata.get("ink"):
             return self.finished(clean), None
         if not is_page(clean.samples):

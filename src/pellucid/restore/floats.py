@@ -17,6 +17,10 @@ from pellucid.images.picture import bands
 
 Pixels = NDArray[np.float32]
 
+NEAR_ZERO = 0.25
+"""Share of a picture's range. One that begins no further above zero than this counts from zero:
+then magnitudes and photons keep their meaning, which noise depends on."""
+
 
 def prepared(
     samples: NDArray[Any], warn: Callable[[str], None]
@@ -57,6 +61,8 @@ def prepared(
             for rows in bands(height, width)
         )
         warn(f"{outside} samples lie far outside the others ({low:g} to {high:g}) and stay as are")
+    if 0 < low <= NEAR_ZERO * (high - low):
+        low = 0.0
     if not high > low:
         high = low + 1.0
     return samples, (np.float32(low), np.float32(high))

@@ -20,6 +20,9 @@ from pellucid.errors import CheckpointError, unknown
 DEFAULT = "photo"
 """The model that `pellucid denoise` uses unless told otherwise."""
 
+MEDICAL = "medical"
+"""The same for grey DICOM pictures."""
+
 WEIGHTS = Path(pellucid.__file__).parent / "weights"
 SUFFIXES = (".onnx", ".safetensors")
 KEY = "pellucid"
@@ -40,6 +43,12 @@ def names() -> list[str]:
     if not WEIGHTS.is_dir():
         return []
     return sorted({path.stem for path in WEIGHTS.iterdir() if path.suffix in SUFFIXES})
+
+
+def default(kind: str, channels: int) -> str:
+    """The model for a picture of this kind (a key of `images.KINDS`), where none is named."""
+    is_medical = kind == "dicom" and channels == 1 and MEDICAL in names()
+    return MEDICAL if is_medical else DEFAULT
 
 
 def twin(name: str) -> str | None:
