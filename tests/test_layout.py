@@ -31,8 +31,8 @@ ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
     "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
-    "published remotes places known sources arrays folders clean_photos pages datasets pairs "
-    "models.base models.layers models.blocks models.conv models.unet models.summary "
+    "published remotes places known sources arrays folders clean_photos medical_images pages "
+    "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
     "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink floats zoo exported openvino "
     "runtime ensemble twins denoise files",

@@ -20,6 +20,7 @@ import torch
 from pellucid.errors import DataError, MissingExtraError, OptionError, unknown
 from pellucid.learn import arrays, folders, known, remotes
 from pellucid.learn.clean_photos import clean_photographs
+from pellucid.learn.medical_images import medical_images
 from pellucid.learn.pages import pages
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.places import find, found_names
@@ -333,6 +334,11 @@ DATASETS: dict[str, Entry] = {
     "clean_photographs": Entry(
         clean_photographs,
         "photographs to learn restoring from; those of four published sets found on disk",
+        "research and non-commercial, set by set",
+    ),
+    "medical_images": Entry(
+        medical_images,
+        "medical pictures to learn restoring from, and photographs made like them; found on disk",
         "research and non-commercial, set by set",
     ),
     "pages": Entry(

@@ -54,9 +54,11 @@ LICENCES: dict[str, str] = {
     "div2k_crops256": "DIV2K's terms: academic research only",
     "faces_orl": "free with credit to Olivetti Research Laboratory",
     "imagenet_samples": "ImageNet's terms: non-commercial research and education",
+    "mednist": "none stated; MedNIST is by B. J. Erickson (Mayo Clinic) under CC BY-SA 4.0",
     "magnetic_tile": "none stated; cite Huang, Qiu, Yuan 2020",
     "noisyoffice": "not stated with the files; UCI lists donated sets under CC BY 4.0",
     "photos_free": "CC0, Unsplash and Pexels licences, photo by photo",
     "pneumonia_28": "CC BY 4.0 (MedMNIST)",
     "polyu": "non-commercial only, (c) 2018 The Hong Kong Polytechnic University",
+    "t1w_head": "PDDL, public domain (M. Hanke et al., studyforrest, 2014)",
 }
