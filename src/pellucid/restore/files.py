@@ -24,7 +24,7 @@ from pellucid import __version__
 from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
-from pellucid.images.picture import scaled
+from pellucid.images.picture import bands, scaled
 from pellucid.restore import zoo
 from pellucid.restore.denoise import check_tile, restore_picture, strength_of
 from pellucid.restore.ink import ink_lost, is_page
@@ -361,8 +361,10 @@ class _How:
         """The picture as it is written: black and white where that was asked for."""
         if not self.binarize or clean.samples.dtype.kind == "f":
             return clean
-        is_light = scaled(clean.samples).mean(axis=2, keepdims=True) >= 0.5
-        samples = np.where(is_light, 255, 0).astype(np.uint8)
+        samples = np.empty((clean.height, clean.width, 1), np.uint8)
+        for rows in bands(clean.height, clean.width):
+            is_light = scaled(clean.samples[rows]).mean(axis=2, keepdims=True) >= 0.5
+            samples[rows] = np.where(is_light, 255, 0)
         icc = clean.icc if clean.channels == 1 else None
         return replace(clean, samples=samples, bits=1, alpha=None, icc=icc)
 
