@@ -184,10 +184,11 @@ DAMAGES: dict[str, Callable[[Page, Chance], Page]] = {
 def scored(
     model: str, pages: list[tuple[str, Page, str, int]], damages: list[str], *, classic: bool
 ) -> dict[str, Any]:
-    """Character errors in percent by damage and method."""
+    """Character errors in percent, and seconds a page, by damage and method."""
     from pellucid.report.reading import evaluate_reading
 
     found: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, tuple[float, float]]] = {}
     for damage in damages:
         with tempfile.TemporaryDirectory() as folder:
             for name, page, text, dpi in pages:
@@ -197,8 +198,12 @@ def scored(
                 Path(folder, f"{name}.txt").write_text(text, encoding="utf-8")
             report = evaluate_reading(model, folder, baselines=classic)
         found[damage] = {name: 100 * score.cer for name, score in report.scores.items()}
+        seconds[damage] = {
+            name: (score.cleaning, score.reading) for name, score in report.scores.items()
+        }
         print(damage, {name: round(cer, 2) for name, cer in found[damage].items()}, flush=True)
-    return {"model": model, "pages": len(pages), "cer_percent": found}
+    told = {"model": model, "pages": len(pages), "cer_percent": found}
+    return {**told, "seconds_cleaning_reading": seconds}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -220,7 +225,13 @@ def main(words: Sequence[str] | None = None) -> None:
         [damage, *(f"{row[method]:.1f}" for method in methods)]
         for damage, row in told["cer_percent"].items()
     ]
-    print(table(["CER %", *methods], rows))
+    print(table(["CER %", *methods], rows), end="\n\n")
+    for damage, took in told["seconds_cleaning_reading"].items():
+        alone, (cleaning, reading) = took[methods[0]][1], took[methods[1]]
+        print(
+            f"{damage}: reading alone {alone:.1f} s a page, cleaning {cleaning:.1f} s and reading "
+            f"{reading:.1f} s"
+        )
     save(given.out, told)
 
 

@@ -19,6 +19,7 @@ pytest.importorskip("skimage")
 import networks
 from pellucid import images
 from pellucid.errors import OptionError
+from pellucid.images import Picture
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -412,3 +413,71 @@ def test_pages_are_held_against_their_ink(
     told = json.loads(out.read_text())
     assert told[str(network)][0]["fm"] == told["Otsu"][0]["fm"] == 100
     assert "| 1 pages" in capsys.readouterr().out
+
+
+# many pages
+
+
+def test_many_pages_are_timed_killed_and_begun_again(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], scene: np.ndarray
+) -> None:
+    pytest.importorskip("pikepdf")
+    folder, out = tmp_path / "scans", tmp_path / "told.json"
+    folder.mkdir()
+    for index in range(2):
+        images.write(folder / f"{index}.png", np.roll(scene, index))
+    network = same(tmp_path / "same.onnx", 1)
+    bench("many_pages").main(
+        [str(network), str(folder), "--pages", "3", "--files", "8", "--side", "90", "-o", str(out)]
+    )
+    told = json.loads(out.read_text())
+    assert told["pdf"]["pages"] == 3
+    assert told["pdf"]["left_when_killed"] is False
+    assert told["pdf"]["same_as_whole"] is True
+    assert told["folder"]["pages"] == 8
+    assert told["folder"]["readable"] is told["folder"]["kept"] is True
+    assert told["folder"]["same_as_whole"] is True
+    assert min(told[what]["peak"] for what in ("pdf", "folder")) > 10e6
+    assert "| 8 pages, folder | " in capsys.readouterr().out
+
+
+# medical
+
+
+def test_a_network_stands_beside_what_is_told_the_noise(
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("bm3d")
+    rows, columns = np.mgrid[:64, :64]
+    disc = np.where(np.hypot(rows - 32, columns - 32) < 20, 700.0, 0).astype(np.float32)
+    (tmp_path / "t1w_head").mkdir()
+    for index in range(3):
+        images.write(tmp_path / "t1w_head" / f"{index}.tif", Picture(disc[..., None]))
+    monkeypatch.setenv("PELLUCID_DATA", str(tmp_path))
+    images.write(tmp_path / "hand.png", (disc / 3).astype(np.uint8))
+    network, out = same(tmp_path / "same.onnx", 1), tmp_path / "told.json"
+    medical = bench("medical")
+    monkeypatch.setattr(medical, "SIGMAS", (0.06,))
+    monkeypatch.setattr(medical, "PEAKS", (30,))
+    medical.main([str(network), "--xrays", str(tmp_path / "hand.png"), "-o", str(out)])
+    told = json.loads(out.read_text())
+    rician, photons = told["rician"]["0.06"], told["poisson"]["30"]
+    came = rician["as it came"]
+    assert rician[str(network)]["psnr"] == pytest.approx(came["psnr"], abs=1e-3)
+    # Nothing but noise of mean 1.25 sigma is there in the dark.
+    assert came["flat"] > 50
+    assert rician["BM3D, bias removed"]["flat"] < 0.5 * rician["BM3D"]["flat"]
+    assert rician["BM3D, bias removed"]["psnr"] > rician["BM3D"]["psnr"] > came["psnr"]
+    assert photons["BM3D, stabilised"]["psnr"] > photons["as it came"]["psnr"] + 5
+    assert "| 1 X-rays, photons at white 30 " in capsys.readouterr().out
+
+
+def test_photons_come_back_unbiased(bench: Bench) -> None:
+    medical = bench("medical")
+    mean = medical.stabilised(lambda y, _: np.full_like(y, y.mean()))
+    for level in (0.2, 0.7):
+        counts = np.random.default_rng(0).poisson(20 * level, (200, 200)).astype(np.float32)
+        assert mean(counts / 20, 20).mean() == pytest.approx(level, rel=0.01)

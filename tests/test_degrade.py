@@ -335,3 +335,18 @@ def test_grain_is_correlated_in_space_and_differently_in_each_picture() -> None:
     pairs = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
     assert float(pairs.min()) < 0.3
     assert float(pairs.max()) > 0.7
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_noise_of_a_scanner_has_the_moments_of_rician_noise_and_blots(level: float) -> None:
+    sigma = 0.1
+    result = degrade.mri(torch.full((32, 1, 64, 64), level), sigma, generator=seeded()).double()
+    assert float(result.min()) >= 0
+    # E y^2 = x^2 + 2 sigma^2 whatever the blots.
+    assert float(result.square().mean()) == pytest.approx(level**2 + 2 * sigma**2, rel=0.02)
+    if level == 0:
+        assert float(result.mean()) == pytest.approx(sigma * math.sqrt(math.pi / 2), rel=0.02)
+    noise = result - result.mean((1, 2, 3), keepdim=True)
+    pairs = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
+    assert float(pairs.min()) < 0.15
+    assert float(pairs.max()) > 0.45

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gzip
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -306,6 +307,30 @@ def test_the_page_about_pages_does_what_it_says(scanned: Path) -> None:
         for page in images.pages(scanned / name):
             assert np.median(page.samples) > 250
     assert len(list((scanned / "cleaned").glob("*.png"))) == 2
+
+
+def test_the_page_about_medical_pictures_does_what_it_says(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    shutil.copy(str(get_testdata_file("MR_small.dcm", download=False)), tmp_path / "slice.dcm")
+    rows, columns = np.mgrid[:96, :80]
+    disc = 3000.0 * (np.hypot(rows - 48, columns - 40) < 30)
+    chance = np.random.default_rng(0)
+    stack = [np.hypot(*(disc * on + chance.normal(0, 150, disc.shape) for on in (1, 0)))] * 3
+    images.write(tmp_path / "stack.tif", [images.Picture(np.float32(s)[..., None]) for s in stack])
+    blocks.run(DOCS / "medical.md", tmp_path)
+    made = [pydicom.dcmread(tmp_path / f"{name}.dcm") for name in ("slice", "clean", "careful")]
+    assert "medical" in made[1].DerivationDescription
+    assert len({str(one.SOPInstanceUID) for one in made}) == 3
+    whole, part = (float(np.std(made[0].pixel_array - one.pixel_array * 1.0)) for one in made[1:])
+    assert part == pytest.approx(whole / 2, rel=0.1)
+    clean = [page.samples[..., 0] for page in images.pages(tmp_path / "clean.tif")]
+    assert len(clean) == 3
+    assert np.abs(clean[0] - disc).mean() < 0.3 * np.abs(stack[0] - disc).mean()
+    assert images.read(tmp_path / "removed.tif").samples.dtype == np.float32
+    (told,) = json.loads((tmp_path / "told.json").read_text())["files"]
+    assert -1 <= told["structure"] <= 1
 
 
 @pytest.mark.parametrize("program", ["ocrmypdf", "tesseract"])

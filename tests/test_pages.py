@@ -100,7 +100,10 @@ def test_without_any_font_it_is_said(
         pages.pages()
 
 
-PARTS = "paragraph heading small_print columns items table form bar rule grey_box picture"
+PARTS = (
+    "paragraph heading display small_print columns items table form bar rule grey_box picture "
+    "handwriting drawing"
+)
 
 
 @pytest.mark.parametrize("kind", PARTS.split())

@@ -343,6 +343,12 @@ def test_a_cleaner_scan_takes_no_more_room() -> None:
     assert len(hardly) < 1.05 * len(file.getvalue())
 
 
+def test_the_same_pages_make_the_same_file() -> None:
+    source = bytes_of(Page(), Page())
+    one, other = (written([changed(page) for page in images.pages(source)]) for _ in range(2))
+    assert one == other != source
+
+
 def test_pages_that_share_a_picture_part_when_one_changes() -> None:
     pdf = document(Page(), Page())
     pdf.pages[1].Resources = pdf.pages[0].Resources = pdf.make_indirect(pdf.pages[0].Resources)

@@ -23,7 +23,8 @@ from pellucid.restore.runtime import open_model
 NAMES = zoo.names()
 TRAINED = [name for name in NAMES if (zoo.WEIGHTS / f"{name}.safetensors").exists()]
 PAGES = [name for name in NAMES if name.startswith("document")]
-PHOTOGRAPHS = [name for name in NAMES if name not in PAGES]
+MEDICAL = [name for name in NAMES if name.startswith("medical")]
+PHOTOGRAPHS = [name for name in NAMES if name not in (*PAGES, *MEDICAL)]
 LARGEST_BYTES = 10 * 2**20
 
 
@@ -55,7 +56,7 @@ def decibels(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 def test_the_box_holds_the_default_and_the_benchmark_models() -> None:
-    wanted = {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color", "document"}
+    wanted = {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color", "document", "medical"}
     assert wanted <= set(NAMES)
 
 
@@ -155,6 +156,15 @@ def test_pages_become_clean(name: str, damage: str, least: float) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_a_page_upside_down_is_cleaned_as_well(name: str) -> None:
+    clean = page()
+    damaged = noisy(clean, 0.2)
+    upright = denoise(damaged, model=name).clip(0, 1)
+    turned = denoise(np.rot90(damaged, 2).copy(), model=name).clip(0, 1)
+    assert decibels(np.rot90(turned, 2), clean) > decibels(upright, clean) - 1
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_clean_page_comes_back_and_keeps_its_ink(name: str) -> None:
     clean = np.rint(page() * 255).astype(np.uint8)
     restored = np.rint(denoise(clean, model=name).clip(0, 1) * 255).astype(np.uint8)
@@ -176,3 +186,65 @@ def test_the_default_needs_no_torch_and_takes_a_picture_at_once(tmp_path: Path) 
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["model"] == zoo.DEFAULT
     assert 0.05 < told["files"][0]["sigma"] < 0.15
+
+
+def head() -> NDArray[np.float32]:
+    """Round tissue in five greys on nothing, (H, W, 1), as counts up to 900."""
+    rows, columns = np.mgrid[:192, :160]
+    levels = np.zeros((192, 160), np.float32)
+    for level, radius, down, right in (
+        (300, 75, 96, 80),
+        (700, 66, 96, 80),
+        (500, 40, 90, 78),
+        (150, 18, 80, 64),
+        (900, 9, 130, 100),
+    ):
+        away = np.hypot(rows - down, 1.1 * (columns - right))
+        levels += (level - levels) * np.clip(radius - away, 0, 1)
+    return levels[..., None]
+
+
+@pytest.mark.parametrize("name", MEDICAL)
+@pytest.mark.parametrize(
+    ("damage", "least"), [("rician:0.03", 5.0), ("rician:0.06", 7.0), ("rician:0.1", 8.0)]
+)
+def test_magnitude_noise_goes_and_the_dark_becomes_dark(
+    name: str, damage: str, least: float
+) -> None:
+    clean = head() / 900
+    given = torch.from_numpy(clean.transpose(2, 0, 1))[None]
+    chance = torch.Generator().manual_seed(0)
+    damaged = parse(damage)(given, generator=chance, clip=False)[0, 0].numpy()[..., None]
+    restored = denoise(900 * damaged, model=name) / 900
+    assert decibels(restored, clean) > decibels(damaged, clean) + least
+    dark = clean == 0
+    assert damaged[dark].mean() > 0.03
+    assert restored[dark].mean() < 0.1 * damaged[dark].mean()
+    # The means of tissue stay what they were.
+    for level in (300, 700, 500):
+        inside = np.abs(clean - level / 900) < 1e-4
+        assert abs(float((restored - clean)[inside].mean())) < 0.006
+
+
+@pytest.mark.parametrize("name", MEDICAL)
+@pytest.mark.parametrize(
+    # At three photons a pixel flat dim places come out too dark: the card says so.
+    ("peak", "least", "moved"),
+    [(20, 4.0, 0.13), (50, 12.0, 0.01), (200, 10.0, 0.006)],
+)
+def test_photon_noise_goes_and_means_stay(name: str, peak: int, least: float, moved: float) -> None:
+    # Light everywhere, as in an X-ray.
+    clean = 0.15 + 0.85 * head() / 900
+    given = torch.from_numpy(clean.transpose(2, 0, 1))[None]
+    chance = torch.Generator().manual_seed(0)
+    damaged = parse(f"poisson:{peak}")(given, generator=chance, clip=False)[0, 0].numpy()[..., None]
+    restored = denoise(900 * damaged, model=name) / 900
+    assert decibels(restored, clean) > decibels(damaged, clean) + least
+    for level in (0, 300, 700, 500):
+        inside = np.abs(clean - 0.15 - 0.85 * level / 900) < 1e-4
+        assert abs(float((restored - clean)[inside].mean())) < moved
+
+
+@pytest.mark.parametrize("name", MEDICAL)
+def test_a_clean_slice_stays_what_it_is(name: str) -> None:
+    assert decibels(denoise(head(), model=name) / 900, head() / 900) > 40

@@ -79,7 +79,9 @@ def write(file: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
             spool.settle()
             if source is not None:
                 pdf.remove_unreferenced_resources()
-            pdf.save(file, linearize=source is not None and pdf.is_linearized)
+            # The same pages make the same file, to the last byte.
+            linear = source is not None and pdf.is_linearized
+            pdf.save(file, linearize=linear, deterministic_id=True)
 
 
 class _Spool:

@@ -1,7 +1,7 @@
 """Noise as photographs really carry it: counted by a sensor, interpolated, developed, resized.
 
 White Gaussian noise is what denoisers are scored on; a network that knows nothing else takes the
-blots of a real camera for detail. Read next: `degrade`, whose table names both functions.
+blots of a real camera for detail. So with scanners. Read next: `degrade`, whose table names them.
 """
 
 from __future__ import annotations
@@ -82,24 +82,56 @@ def grain(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> 
         >>> grain(torch.full((1, 1, 2, 2), 0.5), sigma=0.0).unique()
         tensor([0.5000])
     """
-    batch, channels, height, width = x.shape
+    batch, channels = x.shape[:2]
     if batch == 0:
         return x.clone()
     drawn = uniform((2, batch), x, generator)
     widths, alike = 0.3 + 0.9 * drawn[0], per_picture(drawn[1], x)
-    # Blots reach over the edge, so that noise there is as strong as elsewhere.
-    edge = 5
-    sheet = x.new_empty(batch, channels + 1, height + 2 * edge, width + 2 * edge)
-    sheet = normal(sheet, generator)
-    steps = torch.arange(-edge, edge + 1, device=x.device)
-    kernels = torch.exp(-0.5 * (steps / widths[:, None]) ** 2).to(x)
-    kernels = (kernels / kernels.norm(dim=1, keepdim=True)).repeat_interleave(channels + 1, 0)
-    planes = sheet.reshape(1, -1, height + 2 * edge, width + 2 * edge)
-    planes = F.conv2d(planes, kernels[:, None, :, None], groups=planes.shape[1])
-    planes = F.conv2d(planes, kernels[:, None, None, :], groups=planes.shape[1])
-    noise = planes.reshape(batch, channels + 1, height, width)
+    noise = _blots(x, channels + 1, widths, generator)
     noise = alike.sqrt() * noise[:, :1] + (1 - alike).sqrt() * noise[:, 1:]
     return x + noise * per_picture(sigma, x)
+
+
+def mri(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
+    """Magnitude noise of MRI as scanners leave it: `rician`, its noise in blots.
+
+    Interpolation and filters, which most scanners apply before anyone sees a slice, correlate the
+    noise of neighbours in both parts of the complex signal. Each picture draws the width of its
+    blots (a Gaussian of 0.3 to 0.9 pixels).
+
+    Args:
+        x: Clean image, (B, C, H, W) in [0, 1].
+        sigma: Standard deviation of each of the two parts, on the [0, 1] scale.
+        generator: Where the draws come from.
+
+    Returns:
+        Damaged image, same shape, never negative, not clipped at 1.
+
+    Example:
+        >>> mri(torch.full((1, 1, 2, 2), 0.5), sigma=0.0).unique()
+        tensor([0.5000])
+    """
+    batch, channels = x.shape[:2]
+    if batch == 0:
+        return x.clone()
+    widths = 0.3 + 0.6 * uniform((batch,), x, generator)
+    noise = _blots(x, 2 * channels, widths, generator) * per_picture(sigma, x)
+    return (x + noise[:, :channels]).hypot(noise[:, channels:])
+
+
+def _blots(x: Tensor, planes: int, widths: Tensor, generator: Generator | None) -> Tensor:
+    """Noise (B, planes, H, W) of standard deviation 1, smoothed over a width for each picture."""
+    batch, _, height, width = x.shape
+    # Blots reach over the edge, so that noise there is as strong as elsewhere.
+    edge = 5
+    sheet = normal(x.new_empty(batch, planes, height + 2 * edge, width + 2 * edge), generator)
+    steps = torch.arange(-edge, edge + 1, device=x.device)
+    kernels = torch.exp(-0.5 * (steps / widths[:, None]) ** 2).to(x)
+    kernels = (kernels / kernels.norm(dim=1, keepdim=True)).repeat_interleave(planes, 0)
+    rows = sheet.reshape(1, -1, height + 2 * edge, width + 2 * edge)
+    rows = F.conv2d(rows, kernels[:, None, :, None], groups=rows.shape[1])
+    rows = F.conv2d(rows, kernels[:, None, None, :], groups=rows.shape[1])
+    return rows.reshape(batch, planes, height, width)
 
 
 def _demosaicked(noise: Tensor, phase: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
 from pellucid.errors import OptionError
-from pellucid.learn.camera import camera, grain
+from pellucid.learn.camera import camera, grain, mri
 from pellucid.learn.draws import Strength, normal, per_picture, uniform
 from pellucid.learn.paper import bilevel, bleed, fade, fold, paper, shade, stain, streaks
 
@@ -332,6 +332,7 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
     "speckle": Degradation(speckle, "sigma", 0.2, 0, 1, "multiplicative Gaussian noise", 255),
     "rician": Degradation(rician, "sigma", 0.06, 0, 1, "magnitude noise of MRI", 255),
+    "mri": Degradation(mri, "sigma", 0.06, 0, 1, "magnitude noise of MRI in blots", 255),
     "camera": Degradation(camera, "sigma", 0.05, 0, 1, "noise of a developed raw picture", 255),
     "grain": Degradation(grain, "sigma", 15 / 255, 0, 1, "noise in blots of any colour", 255),
     "blur": Degradation(blur, "sigma", 1.5, 0, 50, "Gaussian blur, in pixels"),

@@ -190,7 +190,7 @@ class _Sheet:
         self.script = str(rng.choice(self.face.scripts, p=chances / chances.sum()))
         low, high = np.log(TEXT_PIXELS)
         self.size = float(np.exp(rng.uniform(low, high)))
-        self.ink = int(rng.choice([0, 0, 0, 20, 50]))
+        self.ink = int(rng.choice([0, 0, 0, 0, 20, 50, 80, 110]))
         self.left = int(rng.uniform(-0.1, 0.12) * width)
         self.right = int(rng.uniform(0.88, 1.1) * width)
         self.top = int(rng.uniform(-30, 60))
@@ -210,6 +210,9 @@ class _Sheet:
             (0.7, self.rule),
             (0.5, self.grey_box),
             (1, self.picture),
+            (1.2, self.handwriting),
+            (0.6, self.display),
+            (0.7, self.drawing),
         ]
         weights = np.array([weight for weight, _ in kinds])
         before = self.top
@@ -266,6 +269,11 @@ class _Sheet:
 
     def paragraph(self) -> None:
         self.lines(self.left, self.right, int(self.rng.integers(2, 9)), self.size)
+
+    def display(self) -> None:
+        """Letters as on posters and title pages."""
+        size = self.size * self.rng.uniform(2.5, 5)
+        self.lines(self.left, self.right, 1, min(size, 0.4 * SIZE[0]))
 
     def heading(self) -> None:
         self.lines(self.left, self.right, 1, self.size * self.rng.uniform(1.3, 2.5))
@@ -384,6 +392,55 @@ class _Sheet:
         mask = mask.rotate(self.rng.uniform(-40, 40), Image.Resampling.BICUBIC)
         at = tuple(int(self.rng.uniform(-side / 4, end - side)) for end in SIZE[::-1])
         self.image.paste(int(self.rng.uniform(0, 110)), (at[0], at[1]), mask)
+
+    def handwriting(self) -> None:
+        """Lines of words in no letters: joined strokes up and down, pressed harder and softer."""
+        rng, high = self.rng, min(60.0, self.size * self.rng.uniform(0.6, 1.6))
+        ink, wide = int(rng.choice([self.ink, 40, 90, 120])), high * rng.uniform(0.06, 0.22)
+        slant, spread = rng.uniform(0, 0.6), rng.uniform(0.35, 0.7)
+        for _ in range(int(rng.integers(1, 6))):
+            base, left = self.top + 1.7 * high, self.left + rng.uniform(0, 2 * high)
+            while left < self.right - 2 * high:
+                count = int(rng.integers(4, 20))
+                # Down strokes end on the line or below it, up strokes at two heights.
+                up = np.where(rng.random(count) < 0.2, rng.uniform(1.3, 1.8, count), 0.9)
+                low = np.where(rng.random(count) < 0.12, rng.uniform(-0.7, -0.4, count), 0.0)
+                heights = high * np.where(np.arange(count) % 2, up, low)
+                heights += rng.normal(0, 0.1 * high, count)
+                across = left + high * spread * np.cumsum(rng.uniform(0.1, 0.9, count))
+                points = np.stack([across + slant * heights, base - heights], axis=1)
+                self.stroke(points, ink, wide)
+                left = float(across[-1]) + high * rng.uniform(0.5, 1.2)
+            self.top += int(high * rng.uniform(2.6, 3.4))
+
+    def stroke(self, points: np.ndarray, ink: int, wide: float) -> None:
+        """One movement of a pen along points, its width changing slowly."""
+        way = list(_smooth(points))
+        pressed = np.interp(
+            np.linspace(0, 1, len(way)), np.linspace(0, 1, 6), self.rng.uniform(0.5, 1.4, 6)
+        )
+        for one, other, hard in zip(way[:-1], way[1:], pressed[1:], strict=True):
+            self.pen.line((*one, *other), ink, max(1, round(wide * hard)))
+
+    def drawing(self) -> None:
+        """A diagram: frames, rings, arrows and hatching in lines of one width."""
+        rng, wide = self.rng, int(self.rng.integers(1, 5))
+        high = int(rng.uniform(60, 240))
+        for _ in range(int(rng.integers(2, 9))):
+            x0, x1 = sorted(rng.uniform(self.left, self.right, 2))
+            y0, y1 = sorted(rng.uniform(self.top, self.top + high, 2))
+            kind = rng.integers(4)
+            if kind == 0:
+                self.pen.rectangle((x0, y0, x1, y1), outline=self.ink, width=wide)
+            elif kind == 1:
+                self.pen.ellipse((x0, y0, x1, y1), outline=self.ink, width=wide)
+            elif kind == 2:
+                self.pen.line((x0, y0, x1, y1), self.ink, wide)
+                self.pen.line((x1 - 8, y1 - 8, x1, y1, x1 - 10, y1), self.ink, wide)
+            else:
+                for x in np.arange(x0, min(x1, x0 + 150), rng.uniform(5, 12)):
+                    self.pen.line((x, y0, x + (y1 - y0) / 2, y1), self.ink, wide)
+        self.top += high
 
     def scribble(self) -> None:
         """Handwriting of a sort: a pen that goes to the right and up and down."""

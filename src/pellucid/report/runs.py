@@ -176,7 +176,8 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
     if data.train.damaged is not None:
         damage = Damage()
     # What a model was begun from was learnt from something, too.
-    licences = dict.fromkeys([data.licence, model.metadata.get("licence") or ""])
+    terms = (data.licence, model.metadata.get("licence") or "")
+    licences = dict.fromkeys(term for one in terms for term in one.split("; "))
     origin = {
         "recipe": recipe.model_dump(by_alias=True),
         "data": data.name,

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from pellucid.restore.residual import SUSPICIOUS, structure
 from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
+from pellucid.restore.unfinished import Unfinished, made_by
 
 STREAM = "-"
 """Standard input or output."""
@@ -162,7 +163,8 @@ def denoise_files(
 
     runner = opened(model or zoo.DEFAULT)
     other = {} if model else {zoo.MEDICAL: cache(lambda: opened(zoo.MEDICAL))}
-    how = _How(runner, other, share_taken, tile, force, binarize)
+    how_made = made_by(model, share_taken, tile, force, binarize, ensemble, device)
+    how = _How(runner, other, share_taken, tile, force, binarize, how_made)
 
     def do(job: Job) -> list[FileResult]:
         return _do(job, how, overwrite)
@@ -316,6 +318,8 @@ class _How:
 
     Attributes:
         others: What else to open, by name, for pictures whose default it is (`zoo.default`).
+        made_by: All of it that decides how a page comes out, as JSON can hold it; None where the
+            model is no file.
     """
 
     runner: Twins
@@ -324,6 +328,7 @@ class _How:
     tile: int | None
     force: bool
     binarize: bool
+    made_by: list[Any] | None
 
     def suited(self, picture: Picture) -> Runner:
         """The network for a picture: of the model that was named, or of its kind."""
@@ -412,42 +417,81 @@ def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> flo
     return found
 
 
+def _page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileResult]:
+    """One page restored, and what is to be told of it."""
+    notes: list[str] = []
+    sigma = estimate_sigma(picture.samples)
+    clean, ink = how.restored(picture, notes)
+    removed = difference(picture.samples, clean.samples)
+    clean = clean if removed or clean.bits != picture.bits else picture
+    megapixels = picture.height * picture.width / 1e6
+    follows = None if job.residual is None else _removed(picture, clean, job, notes)
+    told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
+    floats = picture.samples.dtype.kind == "f"
+    return clean, replace(told, floats=floats, structure=follows, ink=ink)
+
+
+def _unfinished(job: Job, how: _How) -> Unfinished | None:
+    """Where finished pages wait; None for streams, and for models that are no files."""
+    if how.made_by is None or STREAM in (job.source, job.target):
+        return None
+    assert job.target is not None
+    source = Path(job.source).stat()
+    made_of = {
+        "source": [os.path.realpath(job.source), source.st_size, source.st_mtime_ns],
+        "residual": job.residual,
+        "made_by": how.made_by,
+    }
+    return Unfinished.beside(Path(job.target), made_of)
+
+
 def _restored(job: Job, how: _How) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
     source = sys.stdin.buffer.read() if job.source == STREAM else Path(job.source)
     results: list[FileResult] = []
     began = time.perf_counter()
+    waiting = _unfinished(job, how)
 
     def restored() -> Iterator[Picture]:
+        found = 0
         for picture in pages(source):
-            notes: list[str] = []
-            sigma = estimate_sigma(picture.samples)
-            clean, ink = how.restored(picture, notes)
-            removed = difference(picture.samples, clean.samples)
-            clean = clean if removed or clean.bits != picture.bits else picture
-            megapixels = picture.height * picture.width / 1e6
-            floats = picture.samples.dtype.kind == "f"
-            told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
-            if job.residual is not None:
-                told = replace(told, structure=_removed(picture, clean, job, notes))
+            store = waiting if picture.page[1] > 1 else None
+            kept = store.find(picture) if store else None
+            if kept is not None:
+                found += 1
+                clean, told = kept
+                results.append(FileResult(**told | {"warnings": tuple(told["warnings"])}))
+            else:
+                clean, result = _page(picture, job, how)
+                if job.makes_folders:
+                    Path(str(job.target)).parent.mkdir(parents=True, exist_ok=True)
+                if store is not None:
+                    store.keep(picture, clean, asdict(result))
+                if found:
+                    note = f"{found} pages were done by a run that was stopped, and were kept"
+                    result, found = replace(result, warnings=(note, *result.warnings)), 0
+                results.append(result)
             del picture  # or a large one would stay in memory while the other is written
-            results.append(replace(told, warnings=tuple(notes), floats=floats, ink=ink))
             yield clean
 
-    found = restored()
-    first = next(found)
-    kind = first.kind if job.keeps_kind else None
-    whole = chain([first], found)
-    del first
-    if job.target == STREAM:
-        write(sys.stdout.buffer, whole, kind=kind)
-        sys.stdout.buffer.flush()
-    else:
-        target = Path(job.target)
-        if job.makes_folders:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, whole, kind=kind)
+    try:
+        found = restored()
+        first = next(found)
+        kind = first.kind if job.keeps_kind else None
+        whole = chain([first], found)
+        del first
+        if job.target == STREAM:
+            write(sys.stdout.buffer, whole, kind=kind)
+            sys.stdout.buffer.flush()
+        else:
+            write(Path(job.target), whole, kind=kind)
+    except Exception:
+        if waiting is not None:
+            waiting.clear()
+        raise
+    if waiting is not None:
+        waiting.clear()
     # Pages are not written one at a time by every format, so they share the time by their size.
     seconds = time.perf_counter() - began
     total = sum(result.megapixels or 0.0 for result in results)
