@@ -109,6 +109,10 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     more: dict[str, Any] = {"training": training}
     if name.startswith("photo"):
         more |= {"evens": EVENS, "spares": SPARES}
+    if name in MEDICAL:
+        # Of bone's fine structure the network would take a patch; no spares: what is measured has
+        # no level of 255.
+        more |= {"evens": EVENS}
     if name in PAGES:
         # No spares: a few specks on a large page change it less than 1/255 over all.
         more |= {"ink": True}
