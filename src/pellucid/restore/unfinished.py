@@ -54,7 +54,7 @@ class Unfinished:
         """
         note = {"made_of": self.made_of, "told": told, "same": clean is before}
         note |= {"bits": clean.bits, "derivation": clean.derivation}
-        parts = {"note": _bytes(json.dumps(note).encode())}
+        parts: dict[str, Any] = {"note": _bytes(json.dumps(note).encode())}
         if clean is not before:
             parts["samples"] = clean.samples
             parts |= {} if clean.alpha is None else {"alpha": clean.alpha}
