@@ -110,7 +110,7 @@ def test_a_scan_of_one_bit_is_a_threshold() -> None:
     assert torch.equal(result[1, 2] == 1, x[1].mean(0) >= 0.6)
 
 
-@pytest.mark.parametrize("cell", [1, 3, 40, 500])
+@pytest.mark.parametrize("cell", [1, 3, 40, 160])
 def test_clouds_are_even_over_the_page_and_as_wide_as_was_asked(cell: int) -> None:
     clouds = paper._clouds(torch.ones(200, 1, 30, 90), cell, seeded())
     assert clouds.shape == (200, 1, 30, 90)

@@ -88,7 +88,7 @@ def denoise(
     ] = None,
     strength: Annotated[
         str,
-        typer.Option("--strength", help="low, medium, high, or from 0 (as it came) to 1 (all)."),
+        typer.Option("--strength", help="How much: low, medium, high, or 0 (nothing) to 1 (all)."),
     ] = "high",
     device: EngineOption = Engine.auto,
     ensemble: EnsembleOption = False,
