@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def timed(source: Path, target: Path, model: str, device: str) -> dict[str, floa
     """Seconds, seconds of processor and peak bytes of the command."""
     command = [sys.executable, "-m", "pellucid.cli", "denoise", str(source), "-o", str(target)]
     command += ["--model", model, "--device", device]
+    return measured(command)
+
+
+def measured(command: Sequence[str]) -> dict[str, float]:
+    """Seconds, seconds of processor and peak bytes of any command, run to its end."""
     done = subprocess.run(
         [sys.executable, "-c", LAUNCH, *command], stdout=subprocess.PIPE, text=True, check=True
     )

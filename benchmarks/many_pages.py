@@ -6,8 +6,8 @@ The folder's pages, in any format, are made no larger than --side and used again
 PDF, where they are JPEG as most scanners leave them, and as PNG files. `pellucid denoise` runs in a
 process of its own. Over the folder it runs a second time, is killed without warning once half of
 the pages are there, and started again: told is whether every file that was there could be read and
-was kept, and how long both runs took together. A PDF is one file, written when all of it is done,
-so what is told of its killed run is whether anything of that name was left.
+was kept, and how long both runs took together. The PDF is killed half-way as well; it is one file,
+written when all of it is done, so nothing of its name may be there until then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from large import LAUNCH
+from large import measured
 from PIL import Image
 from tables import machine, parser, run, save, table
 
@@ -51,17 +51,6 @@ def command(source: Path, target: Path, model: str, jobs: int) -> list[str]:
     return [sys.executable, "-m", "pellucid.cli", *words]
 
 
-def measured(words: Sequence[str]) -> dict[str, Any]:
-    """Run it to its end: seconds, seconds of processor, peak bytes."""
-    import json
-
-    done = subprocess.run(
-        [sys.executable, "-c", LAUNCH, *words], stdout=subprocess.PIPE, text=True, check=True
-    )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
-
-
 def killed(words: Sequence[str], target: Path, after: float, files: int) -> float:
     """Kill it once so many files are there or so many seconds have gone; how long it ran."""
     began = time.perf_counter()
@@ -79,7 +68,7 @@ def in_a_pdf(pages: list[Image.Image], count: int, model: str, folder: Path) -> 
     source, target = folder / "scans.pdf", folder / "clean.pdf"
     first, *others = islice(cycle(pages), count)
     first.save(source, save_all=True, append_images=others, quality=85, resolution=150)
-    told = measured(command(source, target, model, 1))
+    told: dict[str, Any] = {**measured(command(source, target, model, 1))}
     told |= {"pages": images.count_pages(target), "bytes_in": source.stat().st_size}
     told |= {"bytes_out": target.stat().st_size}
     whole = target.read_bytes()

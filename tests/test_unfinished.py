@@ -127,8 +127,10 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(
         denoise_files(**work)
     assert not work["out"].exists()
     seen = restored(None)
-    results = denoise_files(**work)
+    other_name = tmp_path / "out" / ".." / "scans.tif"
+    results = denoise_files(**work | {"inputs": [other_name]})
     assert seen == [3, 4]
+    assert {result.input for result in results} == {str(other_name)}
     assert work["out"].read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert [path.name for path in work["out"].parent.iterdir()] == ["clean.tif"]
     for one, other in zip(results, whole, strict=True):

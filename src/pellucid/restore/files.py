@@ -33,7 +33,7 @@ from pellucid.restore.residual import SUSPICIOUS, structure
 from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
-from pellucid.restore.unfinished import Unfinished, made_by
+from pellucid.restore.unfinished import Unfinished, made_by, state
 
 STREAM = "-"
 """Standard input or output."""
@@ -436,12 +436,7 @@ def _unfinished(job: Job, how: _How) -> Unfinished | None:
     if how.made_by is None or STREAM in (job.source, job.target):
         return None
     assert job.target is not None
-    source = Path(job.source).stat()
-    made_of = {
-        "source": [os.path.realpath(job.source), source.st_size, source.st_mtime_ns],
-        "residual": job.residual,
-        "made_by": how.made_by,
-    }
+    made_of = {"source": state(job.source), "residual": job.residual, "made_by": how.made_by}
     return Unfinished.beside(Path(job.target), made_of)
 
 
@@ -461,6 +456,8 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
             if kept is not None:
                 found += 1
                 clean, told = kept
+                # The same file may have been called otherwise then.
+                told |= {"input": job.source, "output": job.target}
                 results.append(FileResult(**told | {"warnings": tuple(told["warnings"])}))
             else:
                 clean, result = _page(picture, job, how)

@@ -8,6 +8,7 @@ same command finds it there, another one does not. Read next: `files`.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -105,8 +106,13 @@ def made_by(model: str | Path | Runner | Twins | None, *options: object) -> list
         return None
     names = [zoo.DEFAULT, zoo.MEDICAL] if model is None else [model]
     files = [zoo.resolve(name) for name in names if model is not None or name in zoo.names()]
-    states = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    return [__version__, states, *options]
+    return [__version__, [state(file) for file in files], *options]
+
+
+def state(path: str | Path) -> list[Any]:
+    """Which file this is, and in which state."""
+    found = os.stat(path)
+    return [os.path.realpath(path), found.st_size, found.st_mtime_ns]
 
 
 def _bytes(content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
