@@ -54,13 +54,15 @@ def methods(model: str) -> dict[str, Callable[[Page], NDArray[np.bool_]]]:
     """From a page to where its ink is."""
     from pellucid.images import Picture
     from pellucid.report.page_filters import background_division, otsu, sauvola
+    from pellucid.restore.bilevel import bilevel
     from pellucid.restore.denoise import restore_picture
     from pellucid.restore.twins import open_twins
 
     runner = open_twins(model)
 
     def network(page: Page) -> NDArray[np.bool_]:
-        return restore_picture(Picture(page[..., None]), runner).samples[..., 0] < 128
+        restored = restore_picture(Picture(page[..., None]), runner).samples
+        return bilevel(restored)[..., 0] == 0
 
     return {
         model: network,

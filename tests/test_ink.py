@@ -18,6 +18,7 @@ from pellucid import images
 from pellucid.cli import app
 from pellucid.images import Picture
 from pellucid.restore import ink
+from pellucid.restore.bilevel import bilevel
 from pellucid.restore.ink import CELL, ink_lost
 
 CARD = {"image_channels": 1, "multiple_of": 1, "halo": 0, "model": "pages", "ink": True}
@@ -184,13 +185,13 @@ def test_a_photograph_given_to_a_model_for_pages_is_told(tmp_path: Path) -> None
 
 def test_a_page_that_is_black_and_white_already_takes_one_bit_too(tmp_path: Path) -> None:
     same = networks.pointwise(tmp_path / "same.onnx", "Mul", 1.0, card=CARD)
-    bilevel = np.where(page() < 128, 0, 255).astype(np.uint8)
-    images.write(tmp_path / "in.png", Picture(bilevel))
+    sheet = np.where(page() < 128, 0, 255).astype(np.uint8)
+    images.write(tmp_path / "in.png", Picture(sheet))
     target = tmp_path / "out.png"
     run = denoise(tmp_path / "in.png", "-o", target, "--model", same, "--binarize")
     assert run.exit_code == 0, run.output
     assert images.read(target).bits == 1
-    np.testing.assert_array_equal(images.read(target).samples, bilevel)
+    np.testing.assert_array_equal(images.read(target).samples, sheet)
 
 
 @pytest.mark.parametrize(("suffix", "bits"), [(".png", 1), (".tif", 1), (".pdf", 1), (".jpg", 8)])
@@ -206,7 +207,7 @@ def test_pages_become_black_and_white(tmp_path: Path, suffix: str, bits: int) ->
     assert run.exit_code == 0, run.output
     made = images.read(target)
     assert (made.bits, made.channels) == (bits, 1)
-    expected = np.where(colour.mean(axis=2) >= 127.5, 255, 0)
+    expected = bilevel(colour)[..., 0]
     assert np.abs(made.samples[..., 0].astype(int) - expected).mean() < 3
     if bits == 1:
         np.testing.assert_array_equal(made.samples[..., 0], expected)

@@ -34,8 +34,8 @@ ORDER = {
     "published remotes places known sources arrays folders clean_photos medical_images pages "
     "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
     "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
-    "restore": "__init__ tiles noise blend even spare residual ink floats zoo exported openvino "
-    "runtime ensemble twins denoise unfinished files",
+    "restore": "__init__ tiles noise blend even spare residual ink bilevel floats zoo exported "
+    "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters reading runs demo",

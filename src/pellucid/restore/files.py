@@ -18,14 +18,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
-from pellucid.images.picture import bands, scaled
 from pellucid.restore import zoo
+from pellucid.restore.bilevel import bilevel
 from pellucid.restore.denoise import check_tile, restore_picture, strength_of
 from pellucid.restore.ink import ink_lost, is_page
 from pellucid.restore.noise import difference, estimate_sigma
@@ -366,12 +364,8 @@ class _How:
         """The picture as it is written: black and white where that was asked for."""
         if not self.binarize or clean.samples.dtype.kind == "f":
             return clean
-        samples = np.empty((clean.height, clean.width, 1), np.uint8)
-        for rows in bands(clean.height, clean.width):
-            is_light = scaled(clean.samples[rows]).mean(axis=2, keepdims=True) >= 0.5
-            samples[rows] = np.where(is_light, 255, 0)
         icc = clean.icc if clean.channels == 1 else None
-        return replace(clean, samples=samples, bits=1, alpha=None, icc=icc)
+        return replace(clean, samples=bilevel(clean.samples), bits=1, alpha=None, icc=icc)
 
 
 def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:

@@ -91,8 +91,8 @@ def is_page(after: NDArray[Any]) -> bool:
     return float(np.median(some)) >= PAPER_WHITE
 
 
-def _ink(samples: NDArray[Any]) -> Image.Image:
-    """White where ink is, its sides whole cells; no more than a few bytes a pixel at a time."""
+def grey_cells(samples: NDArray[Any]) -> Plane:
+    """A page (H, W, C) in greys of 8 bits, its sides made whole cells by repeating its edge."""
     height, width = samples.shape[:2]
     grey = np.empty((height + -height % CELL, width + -width % CELL), np.uint8)
     for rows in bands(height, width):
@@ -100,17 +100,23 @@ def _ink(samples: NDArray[Any]) -> Image.Image:
         grey[rows, :width] = np.rint(255 * mean.clip(0, 1))
     grey[:height, width:] = grey[:height, width - 1 : width]
     grey[height:] = grey[height - 1]
+    return grey
+
+
+def _ink(samples: NDArray[Any]) -> Image.Image:
+    """White where ink is, its sides whole cells; no more than a few bytes a pixel at a time."""
+    grey = grey_cells(samples)
     # Specks are no ink; what noise is left after that is averaged away.
     page = Image.fromarray(grey).filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.BoxBlur(1))
-    calm, paper = np.asarray(page), _paper(page)
+    calm, paper = np.asarray(page), paper_around(page)
     del grey
     levels = np.zeros(511, np.int64)
-    for rows in _strips(calm):
+    for rows in strips(calm):
         levels += np.bincount(_darkness(calm, paper, rows)[::2, ::2].ravel() + 255, minlength=511)
     most = int(np.searchsorted(np.cumsum(levels), 0.995 * levels.sum())) - 255
     contrast = max(255 * LEAST_CONTRAST, float(most))
     mask = np.empty(calm.shape, np.uint8)
-    for rows in _strips(calm):
+    for rows in strips(calm):
         first = max(0, rows.start - NEAR // 2)
         part = Image.fromarray(calm[first : rows.stop + NEAR // 2])
         light, dark = (
@@ -122,7 +128,7 @@ def _ink(samples: NDArray[Any]) -> Image.Image:
     return Image.fromarray(mask)
 
 
-def _strips(calm: Plane) -> Iterator[slice]:
+def strips(calm: Plane) -> Iterator[slice]:
     """Rows of whole cells, so many that they make a band."""
     step = max(1, BAND_PIXELS // calm.shape[1] // CELL) * CELL
     for top in range(0, len(calm), step):
@@ -135,11 +141,11 @@ def _darkness(calm: Plane, paper: Plane, rows: slice) -> NDArray[np.int16]:
     return around.repeat(CELL, axis=0).repeat(CELL, axis=1) - calm[rows]
 
 
-def _paper(page: Image.Image) -> Plane:
-    """How light the paper is around every cell."""
+def paper_around(page: Image.Image, share: float = PAPER_SHARE) -> Plane:
+    """How light the paper is around every cell: as this share of the cells near it is not."""
     margin = PAPER_CELLS // 2
     cells = np.pad(np.asarray(page.reduce(CELL)), margin, "edge")
-    rank = round(PAPER_SHARE * (PAPER_CELLS**2 - 1))
+    rank = round(share * (PAPER_CELLS**2 - 1))
     paper = np.asarray(Image.fromarray(cells).filter(ImageFilter.RankFilter(PAPER_CELLS, rank)))
     inside: Plane = paper[margin:-margin, margin:-margin]
     return inside
