@@ -383,38 +383,6 @@ def test_pages_are_typeset_spoilt_and_read(
     assert "| Gaussian 0.3 | " in capsys.readouterr().out
 
 
-# binarizing
-
-
-def test_measures_of_ink_are_those_of_scikit_learn(bench: Bench) -> None:
-    from sklearn.metrics import f1_score
-
-    binarizing = bench("binarizing")
-    rng = np.random.default_rng(0)
-    found, ink = rng.random((2, 40, 30)) < 0.3
-    fm, psnr = binarizing.measures(found, ink)
-    assert fm == pytest.approx(100 * f1_score(ink.ravel(), found.ravel()))
-    assert psnr == pytest.approx(-10 * np.log10(np.mean((found * 1.0 - ink) ** 2)))
-    assert binarizing.measures(ink, ink)[0] == 100
-
-
-def test_pages_are_held_against_their_ink(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("cv2")
-    ink = np.zeros((120, 160), bool)
-    ink[40:80:8, 30:130] = True
-    folder = tmp_path / "pages"
-    folder.mkdir()
-    images.write(folder / "a_source.png", np.where(ink, 60, 220).astype(np.uint8))
-    images.write(folder / "a_target.png", np.where(ink, 0, 255).astype(np.uint8))
-    network, out = same(tmp_path / "same.onnx", 1), tmp_path / "told.json"
-    bench("binarizing").main([str(network), str(folder), "-o", str(out)])
-    told = json.loads(out.read_text())
-    assert told[str(network)][0]["fm"] == told["Otsu"][0]["fm"] == 100
-    assert "| 1 pages" in capsys.readouterr().out
-
-
 # many pages
 
 

@@ -38,7 +38,7 @@ ORDER = {
     "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
-    "page_filters reading runs demo",
+    "page_filters reading binarizing runs demo",
 }
 
 HOMES = {

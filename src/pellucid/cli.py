@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -266,34 +267,36 @@ def evaluate(
         typer.Option("--panel", callback=place, help="Draw best, median and worst here."),
     ] = None,
     task: Annotated[
-        Task, typer.Option("--task", help="Judge pixels, or how Tesseract reads the pages.")
+        Task, typer.Option("--task", help="Judge pixels, what Tesseract reads, or ink.")
     ] = Task.pixels,
     language: Annotated[
         str, typer.Option("--language", help="What Tesseract is to expect.")
     ] = "eng",
     json_file: JsonFile = None,
 ) -> None:
-    """Score a model on data: PSNR, SSIM, RMSE, MAE; or how well pages are read."""
-    if task is Task.ocr:
-        from pellucid.report.reading import evaluate_reading
-
+    """Score a model on data: PSNR, SSIM, RMSE, MAE; how pages are read; what ink is found."""
+    if task is not Task.pixels:
         if published or panel or baselines_limit or not clip or split != "test":
             raise OptionError(
-                "--task ocr reads all pages of a folder; leave out --published, --panel, --split, "
-                "--no-clip and --baselines-limit (--limit reads fewer)"
+                f"--task {task.value} judges all pages of a folder; leave out --published, "
+                "--panel, --split, --no-clip and --baselines-limit (--limit judges fewer)"
             )
-        read = evaluate_reading(
+        from pellucid.report.binarizing import evaluate_binarizing
+        from pellucid.report.reading import evaluate_reading
+
+        pages = partial(evaluate_reading, language=language)
+        part = pages if task is Task.ocr else evaluate_binarizing
+        found = part(
             model,
             data,
             spec,
             baselines=baselines,
             limit=limit,
             seed=seed,
-            language=language,
             device=device.value,
             ensemble=ensemble,
         )
-        _tell(read, json_file)
+        _tell(found, json_file)
         return
     from pellucid.report.evaluate import evaluate as judge
 

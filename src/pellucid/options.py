@@ -38,6 +38,7 @@ class Task(StrEnum):
 
     pixels = "pixels"
     ocr = "ocr"
+    binarize = "binarize"
 
 
 EnsembleOption = Annotated[

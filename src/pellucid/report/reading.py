@@ -162,14 +162,14 @@ def evaluate_reading(
     named = runner.suited(1).name
     doing = None if damage is None else parse(damage)
     methods: dict[str, Filter] = {UNTOUCHED: lambda page: page}
-    methods[named] = lambda page: _restored(page, runner)
+    methods[named] = lambda page: restored_page(page, runner)
     methods |= at_hand() if baselines else {}
     rows = []
     with ThreadPoolExecutor(available_threads()) as pool:
         for sheet in sheets:
             page, dpi = sheet.page()
             if doing is not None:
-                page = _damaged(page, doing, sheet.name, seed)
+                page = damaged_page(page, doing, sheet.name, seed)
             truth = plain(sheet.truth(language))
             row = _judged(page, truth, methods, pool, dpi=dpi, language=language)
             rows.append({"path": sheet.name, "characters": len(truth), **row})
@@ -294,14 +294,16 @@ def grey_page(path: Path) -> tuple[Page, int]:
     return np.rint(255 * pixels.clip(0, 1)).astype(np.uint8), dpi
 
 
-def _damaged(page: Page, damage: Damage, name: str, seed: int) -> Page:
+def damaged_page(page: Page, damage: Damage, name: str, seed: int) -> Page:
+    """A page damaged by draws that its name and the seed decide."""
     chance = seeded(torch.device("cpu"), seed, zlib.crc32(name.encode()))
     given = torch.from_numpy(page)[None, None].float() / 255
     made = damage(given, generator=chance, clip=True)
     return np.asarray((255 * made[0, 0]).round().byte())
 
 
-def _restored(page: Page, runner: Twins) -> Page:
+def restored_page(page: Page, runner: Twins) -> Page:
+    """A page as a model gives it back."""
     restored: Page = restore_picture(Picture(page[..., None]), runner).samples[..., 0]
     return restored
 
