@@ -96,6 +96,8 @@ def initialise(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            if module.weight.is_meta:  # no values are held: a checkpoint is about to give them
+                continue
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
