@@ -8,6 +8,7 @@ pages, and `datasets`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ SIZE = (640, 512)
 
 TEXT_PIXELS = (11.0, 60.0)
 """Font sizes: 8 to 11 points at 100 to 400 dots an inch."""
+
+LETTERS = 0.12
+"""Share of pages that are written by hand from top to bottom."""
 
 HELD = (0.8, 0.9)
 """Where the fonts of validation and test begin on the scale of a file name's hash."""
@@ -131,6 +135,8 @@ def _scripts(path: Path) -> tuple[str, ...]:
     """The scripts that a font has all letters of; none of a font of symbols or a damaged one."""
     from fontTools.ttLib import TTFont, TTLibError
 
+    # What is odd about a font's tables, and does not matter here, is not for the user to read.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     try:
         with TTFont(path, fontNumber=0, lazy=True) as font:
             known = font.getBestCmap() or {}
@@ -195,9 +201,14 @@ class _Sheet:
         self.right = int(rng.uniform(0.88, 1.1) * width)
         self.top = int(rng.uniform(-30, 60))
         self.spacing = rng.uniform(1.1, 1.7)
+        self.is_letter = rng.random() < LETTERS
 
     def draw_next(self) -> None:
         """Something of a page's height, and what it takes moved down."""
+        if self.is_letter:
+            self.handwriting()
+            self.top += int(self.rng.uniform(0, self.size))
+            return
         kinds: list[tuple[float, Callable[[], None]]] = [
             (8, self.paragraph),
             (1.5, self.heading),
@@ -420,7 +431,11 @@ class _Sheet:
             np.linspace(0, 1, len(way)), np.linspace(0, 1, 6), self.rng.uniform(0.5, 1.4, 6)
         )
         for one, other, hard in zip(way[:-1], way[1:], pressed[1:], strict=True):
-            self.pen.line((*one, *other), ink, max(1, round(wide * hard)))
+            # A stroke narrower than a pixel covers a part of it.
+            covered = min(1.0, wide * hard)
+            self.pen.line(
+                (*one, *other), round(255 - covered * (255 - ink)), max(1, round(wide * hard))
+            )
 
     def drawing(self) -> None:
         """A diagram: frames, rings, arrows and hatching in lines of one width."""
