@@ -11,7 +11,17 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+LONGEST = ("docs", "runs", "bad_input", "training", "export", "cli", "baselines", "benchmarks")
+"""Files of tests that take longest. Two processes share the files: these go first, lest one of
+them is left with a long one while the other is done."""
+
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"test_{name}" for name in LONGEST]
+    order = {name: place for place, name in enumerate(names)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def data_folders() -> list[Path]:
