@@ -238,7 +238,7 @@ def test_evaluate_json_is_the_contract(tmp_path: Path, checkpoint: Path, command
     file, panel = tmp_path / "scores.json", tmp_path / "panel.png"
     told = command.done(
         *("evaluate", checkpoint, "--data", "digits", "--with", "gaussian:25/255", "--limit", 12),
-        *("--baselines", "--baselines-limit", 4, "--json", file, "--panel", panel),
+        *("--baselines", "--baselines-limit", 2, "--json", file, "--panel", panel),
     )
     scores = json.loads(file.read_text())
     keys = ("data", "damage", "clipped", "n", "damaged", "restored", "baselines", "images")
