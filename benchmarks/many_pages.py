@@ -35,7 +35,7 @@ WAIT = 0.05
 
 def sheets(folder: Path, side: int) -> list[Image.Image]:
     """The pages of a folder in grey, none with a longer side than this."""
-    from pellucid.report.reading import grey_page
+    from pellucid.report.page_files import grey_page
 
     found = []
     for path in images.find(folder):

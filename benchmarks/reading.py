@@ -107,7 +107,7 @@ def _lines(text: str, font: Any, width: int) -> Iterator[str]:
 def scanned(folder: Path) -> Iterator[tuple[str, Page, str, int]]:
     """Pages of a folder, each with its text beside it."""
     from pellucid import images
-    from pellucid.report.reading import grey_page
+    from pellucid.report.page_files import grey_page
 
     for path in images.find(folder):
         text = path.with_suffix(".txt")

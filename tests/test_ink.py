@@ -18,7 +18,7 @@ from pellucid import images
 from pellucid.cli import app
 from pellucid.images import Picture
 from pellucid.restore import ink
-from pellucid.restore.bilevel import bilevel
+from pellucid.restore.binarize import binarize
 from pellucid.restore.ink import CELL, ink_lost
 
 CARD = {"image_channels": 1, "multiple_of": 1, "halo": 0, "model": "pages", "ink": True}
@@ -207,7 +207,7 @@ def test_pages_become_black_and_white(tmp_path: Path, suffix: str, bits: int) ->
     assert run.exit_code == 0, run.output
     made = images.read(target)
     assert (made.bits, made.channels) == (bits, 1)
-    expected = bilevel(colour)[..., 0]
+    expected = binarize(colour)[..., 0]
     assert np.abs(made.samples[..., 0].astype(int) - expected).mean() < 3
     if bits == 1:
         np.testing.assert_array_equal(made.samples[..., 0], expected)

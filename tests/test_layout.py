@@ -34,11 +34,11 @@ ORDER = {
     "published remotes places known sources arrays folders clean_photos medical_images pages "
     "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
     "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
-    "restore": "__init__ tiles noise blend even spare residual ink bilevel floats zoo exported "
+    "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
-    "page_filters reading binarizing runs demo",
+    "page_filters page_files reading binarizing runs demo",
 }
 
 HOMES = {

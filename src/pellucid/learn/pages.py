@@ -205,10 +205,13 @@ class _Sheet:
 
     def draw_next(self) -> None:
         """Something of a page's height, and what it takes moved down."""
-        if self.is_letter:
-            self.handwriting()
-            self.top += int(self.rng.uniform(0, self.size))
-            return
+        before = self.top
+        draw = self.handwriting if self.is_letter else self.chosen()
+        draw()
+        self.top = max(self.top, before + 4) + int(self.rng.uniform(0, self.size))
+
+    def chosen(self) -> Callable[[], None]:
+        """One of what may stand on a page of print, by chance."""
         kinds: list[tuple[float, Callable[[], None]]] = [
             (8, self.paragraph),
             (1.5, self.heading),
@@ -226,9 +229,7 @@ class _Sheet:
             (0.7, self.drawing),
         ]
         weights = np.array([weight for weight, _ in kinds])
-        before = self.top
-        kinds[self.rng.choice(len(kinds), p=weights / weights.sum())][1]()
-        self.top = max(self.top, before + 4) + int(self.rng.uniform(0, self.size))
+        return kinds[self.rng.choice(len(kinds), p=weights / weights.sum())][1]
 
     def word(self) -> str:
         """A word, a number, or something with a mark behind it."""

@@ -18,12 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid import __version__, images
-from pellucid.errors import DataError, OptionError
+from pellucid.errors import DataError
 from pellucid.learn.damage import Damage, parse
+from pellucid.report.page_files import (
+    UNTOUCHED,
+    damaged_page,
+    grey_page,
+    paired,
+    restored_page,
+)
 from pellucid.report.page_filters import Page, background_division, otsu, sauvola
-from pellucid.report.reading import UNTOUCHED, damaged_page, grey_page, restored_page
-from pellucid.report.trial import spread
-from pellucid.restore.bilevel import bilevel
+from pellucid.report.trial import check_limit, spread
+from pellucid.restore.binarize import binarize
 from pellucid.restore.twins import Twins, open_twins
 
 Mask = NDArray[np.bool_]
@@ -125,8 +131,7 @@ def evaluate_binarizing(
         DataError: Pages and truths do not fit together.
         OptionError: There is no such model, or the limit is below 1.
     """
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit {limit} is not possible; give at least 1")
+    check_limit(limit)
     found = _pairs(data)
     found = [found[index] for index in spread(len(found), limit)]
     runner = open_twins(model, device=device, ensemble=ensemble)
@@ -162,7 +167,7 @@ def _methods(named: str, runner: Twins, *, baselines: bool) -> dict[str, Callabl
     """From a page to where its ink is."""
 
     def parted(page: Page) -> Mask:
-        is_ink: Mask = bilevel(page[..., None])[..., 0] == 0
+        is_ink: Mask = binarize(page[..., None])[..., 0] == 0
         return is_ink
 
     found: dict[str, Callable[[Page], Mask]] = {UNTOUCHED: parted}
@@ -176,12 +181,8 @@ def _methods(named: str, runner: Twins, *, baselines: bool) -> dict[str, Callabl
 
 def _pairs(data: str | Path) -> list[tuple[str, Path, Path]]:
     """Name, page and truth of every pair."""
-    noisy, colon, clean = str(data).rpartition(":")
-    if colon and not Path(data).exists():
-        sides = [{path.stem: path for path in images.find(side)} for side in (noisy, clean)]
-        both = sorted(sides[0].keys() & sides[1].keys())
-        found = [(stem, sides[0][stem], sides[1][stem]) for stem in both]
-    else:
+    found = paired(data)
+    if found is None:
         files = {path.stem: path for path in images.find(data)}
         names = [stem.removesuffix(SOURCE) for stem in files if stem.endswith(SOURCE)]
         both = sorted(name for name in names if name + TARGET in files)

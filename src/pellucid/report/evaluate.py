@@ -27,7 +27,15 @@ from pellucid.learn.datasets import Dataset
 from pellucid.learn.pictures import Pictures
 from pellucid.report import rivals
 from pellucid.report.results import SMALL, Example, Report
-from pellucid.report.trial import Pixels, Trial, mean, picture, scores, spread
+from pellucid.report.trial import (
+    Pixels,
+    Trial,
+    check_limit,
+    mean,
+    picture,
+    scores,
+    spread,
+)
 from pellucid.restore import tiles
 from pellucid.restore.ensemble import Ensemble
 from pellucid.restore.even import even
@@ -83,9 +91,8 @@ def evaluate(
         >>> report.n, report.restored["psnr"] > 19
         (4, True)
     """
-    for name, value in (("limit", limit), ("baselines_limit", baselines_limit)):
-        if value is not None and value < 1:
-            raise OptionError(f"{name} {value} is not possible; give at least 1")
+    check_limit(limit)
+    check_limit(baselines_limit, "baselines_limit")
     chosen = rivals.chosen(baselines)
     training = isinstance(model, nn.Module) and model.training
     network = _opened(model, device, ensemble)

@@ -14,35 +14,29 @@ import os
 import shutil
 import subprocess
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 
 from pellucid import __version__, images
 from pellucid.errors import DataError, OptionError, optional
-from pellucid.images.picture import Picture
 from pellucid.learn.damage import Damage, parse
-from pellucid.learn.lesson import seeded
+from pellucid.report.page_files import (
+    DPI,
+    UNTOUCHED,
+    damaged_page,
+    grey_page,
+    paired,
+    restored_page,
+)
 from pellucid.report.page_filters import Page, at_hand
-from pellucid.report.trial import spread
-from pellucid.restore.denoise import restore_picture
+from pellucid.report.trial import check_limit, spread
 from pellucid.restore.runtime import available_threads
 from pellucid.restore.twins import Twins, open_twins
-
-DPI = 200
-"""Of a page that does not say its own."""
-
-UNTOUCHED = "untouched"
-
-LEAST_DPI = 70
-"""Below it a file's resolution is not that of a scan but a default."""
 
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"})
 
@@ -154,8 +148,7 @@ def evaluate_reading(
     """
     optional("rapidfuzz", "ocr")
     check_tesseract(language)
-    if limit is not None and limit < 1:
-        raise OptionError(f"limit {limit} is not possible; give at least 1")
+    check_limit(limit)
     sheets = _sheets(data)
     sheets = [sheets[index] for index in spread(len(sheets), limit)]
     runner = open_twins(model, device=device, ensemble=ensemble)
@@ -264,13 +257,9 @@ class _Sheet:
 
 def _sheets(data: str | Path) -> list[_Sheet]:
     """The pages of a folder, or of two."""
-    noisy, colon, clean = str(data).rpartition(":")
-    if colon and not Path(data).exists():
-        sides = {side: {path.stem: path for path in images.find(side)} for side in (noisy, clean)}
-        both = sorted(sides[noisy].keys() & sides[clean].keys())
-        if not both:
-            raise DataError(f"no page of {noisy} has a partner of its name in {clean}")
-        return [_Sheet(stem, sides[noisy][stem], sides[clean][stem]) for stem in both]
+    pairs = paired(data)
+    if pairs is not None:
+        return [_Sheet(*pair) for pair in pairs]
     top = Path(data)
     inside = (top / "clean", top / "text")
     pages, texts = inside if all(folder.is_dir() for folder in inside) else (top, top)
@@ -284,28 +273,6 @@ def _sheets(data: str | Path) -> list[_Sheet]:
             "or noisy:clean, whose clean pages are read for it"
         )
     return sheets
-
-
-def grey_page(path: Path) -> tuple[Page, int]:
-    """A page upright and in greys, (H, W) uint8, and its pixels an inch (`DPI` unless it says)."""
-    picture = images.read(path).upright()
-    pixels = picture.pixels.mean(axis=2)
-    dpi = round(picture.dpi[0]) if picture.dpi and picture.dpi[0] >= LEAST_DPI else DPI
-    return np.rint(255 * pixels.clip(0, 1)).astype(np.uint8), dpi
-
-
-def damaged_page(page: Page, damage: Damage, name: str, seed: int) -> Page:
-    """A page damaged by draws that its name and the seed decide."""
-    chance = seeded(torch.device("cpu"), seed, zlib.crc32(name.encode()))
-    given = torch.from_numpy(page)[None, None].float() / 255
-    made = damage(given, generator=chance, clip=True)
-    return np.asarray((255 * made[0, 0]).round().byte())
-
-
-def restored_page(page: Page, runner: Twins) -> Page:
-    """A page as a model gives it back."""
-    restored: Page = restore_picture(Picture(page[..., None]), runner).samples[..., 0]
-    return restored
 
 
 def _judged(

@@ -144,6 +144,12 @@ def mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([score[name] for score in scores])) for name in METRICS}
 
 
+def check_limit(limit: int | None, name: str = "limit") -> None:
+    """Refuse to judge less than one picture."""
+    if limit is not None and limit < 1:
+        raise OptionError(f"{name} {limit} is not possible; give at least 1")
+
+
 def spread(total: int, most: int | None) -> list[int]:
     """Up to `most` of `total` places, evenly over the whole: folders may be sorted by class."""
     if most is None or most >= total:

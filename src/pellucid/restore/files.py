@@ -23,7 +23,7 @@ from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
-from pellucid.restore.bilevel import bilevel
+from pellucid.restore.binarize import binarize
 from pellucid.restore.denoise import check_tile, restore_picture, strength_of
 from pellucid.restore.ink import ink_lost, is_page
 from pellucid.restore.noise import difference, estimate_sigma
@@ -365,7 +365,7 @@ class _How:
         if not self.binarize or clean.samples.dtype.kind == "f":
             return clean
         icc = clean.icc if clean.channels == 1 else None
-        return replace(clean, samples=bilevel(clean.samples), bits=1, alpha=None, icc=icc)
+        return replace(clean, samples=binarize(clean.samples), bits=1, alpha=None, icc=icc)
 
 
 def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:

@@ -1,4 +1,4 @@
-"""Black and white pages of one bit: `bilevel`.
+"""Black and white pages of one bit: `binarize`.
 
 A cleaned page is even and white, or nearly so: where paper was very dark, some grey may rest. So
 each pixel is taken over the paper around it, and one level for the page, which Otsu's rule finds,
@@ -26,7 +26,7 @@ LEVELS = (0.5, 0.8)
 """Where the level may lie, paper being 1: a page without ink would be parted in its grain."""
 
 
-def bilevel(samples: NDArray[Any]) -> Plane:
+def binarize(samples: NDArray[Any]) -> Plane:
     """A page in black and white, held in a few bytes a pixel.
 
     N. Otsu, "A threshold selection method from gray-level histograms", IEEE Transactions on
@@ -41,7 +41,7 @@ def bilevel(samples: NDArray[Any]) -> Plane:
     Example:
         >>> page = np.full((16, 16, 1), 200, np.uint8)
         >>> page[4:6, 4:12] = 60
-        >>> int((bilevel(page) == 0).sum())
+        >>> int((binarize(page) == 0).sum())
         16
     """
     height, width = samples.shape[:2]
