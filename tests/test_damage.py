@@ -168,6 +168,14 @@ def test_strengths_other_than_the_fixed_one_can_be_applied() -> None:
     assert not torch.equal(result[1], x[1])
 
 
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_damage_is_exact_within_a_training_step_in_bfloat16(name: str) -> None:
+    damage = parse(f"{name} | none")
+    wanted = damage(batch(), generator=seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(damage(batch(), generator=seeded()), wanted, rtol=0, atol=0)
+
+
 def test_clipping_is_asked_for() -> None:
     x, damage = batch(), parse("gaussian:0.5")
     free = damage(x, generator=seeded())

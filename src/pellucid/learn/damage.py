@@ -111,7 +111,10 @@ class Damage:
                 f"a batch to damage is a float tensor (B, C, H, W), not {x.dtype} of shape "
                 f"{tuple(x.shape)}; add the batch axis with x[None], scale to [0, 1]"
             )
-        damaged = self.apply(x, self.draw(len(x), generator), generator)
+        # Formulas are exact, whatever a model is computed in: within a training step autocast would
+        # blur in bfloat16, whose steps are those of 8 bits.
+        with torch.autocast(x.device.type, enabled=False):
+            damaged = self.apply(x, self.draw(len(x), generator), generator)
         return damaged.clamp(0, 1) if clip else damaged
 
 

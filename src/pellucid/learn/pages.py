@@ -34,6 +34,9 @@ TEXT_PIXELS = (11.0, 60.0)
 LETTERS = 0.12
 """Share of pages that are written by hand from top to bottom."""
 
+ONE_BIT = 0.35
+"""Share of the pages without tints that are scans of one bit as they are, ragged letters and all."""
+
 HELD = (0.8, 0.9)
 """Where the fonts of validation and test begin on the scale of a file name's hash."""
 
@@ -179,7 +182,19 @@ def _page(rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
         image = image.rotate(rng.normal(0, 0.8), Image.Resampling.BICUBIC, fillcolor=255)
     if rng.random() < 0.6:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8)))
-    return np.asarray(image)
+    scanned = rng.random() < ONE_BIT and not sheet.tinted  # a tint would turn into specks
+    return _one_bit(np.asarray(image), rng) if scanned else np.asarray(image)
+
+
+def _one_bit(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a scanner for black and white makes of a page: letters ragged by paper and threshold.
+
+    Books are kept so. Nothing is wrong with such a page, and smooth letters would be invented ones.
+    """
+    paper = rng.normal(0, rng.uniform(10, 40), page.shape)
+    seen = Image.fromarray(np.clip(page + paper, 0, 255).astype(np.uint8))
+    seen = seen.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.0)))
+    return np.where(np.asarray(seen) < rng.uniform(100, 180), 0, 255).astype(np.uint8)
 
 
 class _Sheet:
@@ -202,6 +217,7 @@ class _Sheet:
         self.top = int(rng.uniform(-30, 60))
         self.spacing = rng.uniform(1.1, 1.7)
         self.is_letter = rng.random() < LETTERS
+        self.tinted = False
 
     def draw_next(self) -> None:
         """Something of a page's height, and what it takes moved down."""
@@ -365,6 +381,7 @@ class _Sheet:
 
     def grey_box(self) -> None:
         """A tinted box, which is print and no shadow."""
+        self.tinted = True
         low = self.top + int(self.rng.uniform(2, 5) * self.size)
         self.pen.rectangle(
             (self.left, self.top, self.right, low), fill=int(self.rng.uniform(150, 235))
@@ -378,6 +395,7 @@ class _Sheet:
         found = _photographs()
         if not found:
             return
+        self.tinted = True
         photo = found[self.rng.integers(len(found))]
         wide = int(self.rng.uniform(0.25, 0.7) * (self.right - self.left))
         high = int(self.rng.uniform(0.5, 1.2) * wide)
