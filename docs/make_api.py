@@ -137,7 +137,7 @@ def _modules() -> list[ModuleType]:
     found = []
     for info in pkgutil.walk_packages(pellucid.__path__, "pellucid."):
         private = any(part.startswith("_") for part in info.name.split("."))
-        if not private and info.name not in INSIDE and info.name != "pellucid.cli":
+        if not private and info.name not in INSIDE and not info.name.startswith("pellucid.cli"):
             found.append(import_module(info.name))
     return found
 

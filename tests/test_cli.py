@@ -16,6 +16,7 @@ import pellucid
 from commands import Command, command_line, environment, noisy, process, samples, tree, untrained
 from networks import box
 from pellucid import cli, images
+from pellucid.cli import networks
 
 VERBS = sorted(command.callback.__name__ for command in cli.app.registered_commands)
 
@@ -93,7 +94,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_user(
     def wrong(name: str) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_show_model", wrong)
+    monkeypatch.setattr(networks, "_show_model", wrong)
     monkeypatch.setattr("sys.argv", ["pellucid", "models", "x"])
     with pytest.raises(ZeroDivisionError):
         cli.main()

@@ -37,6 +37,7 @@ ORDER = {
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",
+    "cli": "answers cleaning networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }

@@ -35,7 +35,7 @@ LETTERS = 0.12
 """Share of pages that are written by hand from top to bottom."""
 
 ONE_BIT = 0.35
-"""Share of the pages without tints that are scans of one bit as they are, ragged letters and all."""
+"""Share of the pages without tints that are scans of one bit as they are, letters ragged."""
 
 HELD = (0.8, 0.9)
 """Where the fonts of validation and test begin on the scale of a file name's hash."""

@@ -1,0 +1,5 @@
+"""``python -m pellucid.cli`` is ``pellucid``."""
+
+from pellucid.cli import main
+
+main()
