@@ -32,12 +32,13 @@ ORDER = {
     "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known sources arrays folders clean_photos medical_images pages "
-    "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
-    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
+    "datasets pairs models.base models.layers models.blocks models.conv models.unet "
+    "models.inpainter models.summary models.__init__ recipes checkpoints muon lesson revive "
+    "training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
-    "openvino runtime ensemble twins denoise unfinished files",
+    "openvino runtime ensemble twins denoise inpaint unfinished files",
     "uses": "__init__",
-    "cli": "answers cleaning networks __init__ __main__",
+    "cli": "answers cleaning inpainting networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }

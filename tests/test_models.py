@@ -40,6 +40,8 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("unet", {"channels": (4, 6), "down": "max", "up": "bilinear", "skip": "concat"}),
     ("unet", {"channels": (4, 6), "down": "avg", "up": "nearest", "norm": "group", "bias": True}),
     ("unet", {"channels": (4, 6), "residual": False, "output": "sigmoid", "loss": "bce"}),
+    ("inpaint", {"channels": (4, 6), "blocks": 1}),
+    ("inpaint", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
 ]
 IDS = [f"{kind}-{'-'.join(map(str, options.values()))}" for kind, options in VARIANTS]
 

@@ -41,6 +41,7 @@ def describe(model: Restorer, **more: Any) -> dict[str, Any]:
         "multiple_of": model.multiple_of,
         "image_size": model.image_size,
         "halo": model.halo,
+        "fills_holes": model.fills_holes,
         "recipe": None,
         "data": None,
         "licence": None,

@@ -251,7 +251,7 @@ class Lesson(pl.LightningModule):
         scores = [metric(restored, clean).sum() for metric in SCORES]
         self._sums += torch.stack([loss * len(batch), *scores, loss.new_tensor(len(batch))])
         if step == 0:
-            shown = (clean[:SHOWN], damaged[:SHOWN], restored[:SHOWN])
+            shown = (clean[:SHOWN], damaged[:SHOWN].nan_to_num(0), restored[:SHOWN])
             self.shown = tuple(part.float().cpu() for part in shown)  # type: ignore[assignment]
 
     def on_validation_epoch_end(self) -> None:
@@ -292,7 +292,10 @@ class Lesson(pl.LightningModule):
             if split == "train" and self.settings.exposed:
                 chance = seeded(self.device, *seeds, 9)
                 clean = exposed(clean, self.settings.exposed, generator=chance)
-            damaged = self.damage(clean, generator=seeded(self.device, *seeds), clip=self.clip)
+            chance = seeded(self.device, *seeds)
+            damaged = self.damage(
+                clean, generator=chance, clip=self.clip, missing=self.model.missing
+            )
         layout = machine.memory_format(self.device)
         return damaged.contiguous(memory_format=layout), clean.contiguous(memory_format=layout)
 

@@ -175,7 +175,7 @@ def mean_loss(
         clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
         if damaged is None:
             chance = seeded(torch.device("cpu"), settings.seed, 4, start)
-            damaged = damage(clean, generator=chance, clip=clip)
+            damaged = damage(clean, generator=chance, clip=clip, missing=model.missing)
         total += float(sum(model.loss(damaged, clean).values())) * len(batch)
     return total / len(pictures)
 

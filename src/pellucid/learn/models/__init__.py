@@ -7,6 +7,7 @@ from typing import Any
 from pellucid.errors import unknown
 from pellucid.learn.models.base import Autoencoder, Restorer
 from pellucid.learn.models.conv import ConvAutoencoder
+from pellucid.learn.models.inpainter import Inpainter
 from pellucid.learn.models.summary import Summary, summary
 from pellucid.learn.models.unet import UNet
 
@@ -15,6 +16,7 @@ __all__ = ["MODELS", "Autoencoder", "Restorer", "Summary", "create", "summary"]
 MODELS: dict[str, type[Restorer]] = {
     "conv": ConvAutoencoder,
     "unet": UNet,
+    "inpaint": Inpainter,
 }
 
 

@@ -7,6 +7,7 @@ the code. Read next: `blocks` for the layers, `conv` for the plainest model.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -67,9 +68,11 @@ class Restorer(nn.Module):
         multiple_of: `restore` sees sizes that are multiples of this.
         image_size: Height and width that the model is bound to, or None if any size works.
         metadata: What the checkpoint said that the model came from; empty for a new one.
+        fills_holes: Missing pixels come as NaN, and only they are changed.
     """
 
     kind: ClassVar[str] = ""
+    fills_holes: ClassVar[bool] = False
     options: dict[str, Any]
     metadata: dict[str, Any]
 
@@ -130,6 +133,11 @@ class Restorer(nn.Module):
             )
         self.criterion = loss  # type: ignore[assignment]
         self.options["loss"] = loss
+
+    @property
+    def missing(self) -> float:
+        """What a missing pixel comes as: black, or NaN for models that fill holes."""
+        return math.nan if self.fills_holes else 0.0
 
     def start_at(self, mean: float) -> None:
         """Let an untrained model begin by giving `mean` everywhere; the default does nothing."""
