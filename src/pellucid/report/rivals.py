@@ -121,8 +121,8 @@ def pca(
         known = torch.tensor(spread(len(data.train), PCA_TRAINING))
         train = data.train.whole(known)[0].permute(0, 2, 3, 1).numpy()
         pairs = [trial.pair(index) for index in indices]
-        damaged = torch.cat([pair.damaged.nan_to_num(0) for pair in pairs])
-        damaged = damaged.permute(0, 2, 3, 1).numpy()
+        black = torch.cat([pair.damaged.nan_to_num(0) for pair in pairs])
+        damaged = black.permute(0, 2, 3, 1).numpy()
         started = time.perf_counter()
         restored = pca_reconstruction(train, damaged, code_size)
         seconds = time.perf_counter() - started
