@@ -12,6 +12,7 @@ from commands import Command
 from pellucid import images
 from pellucid.errors import OptionError
 from pellucid.images import Picture
+from pellucid.restore import zoo
 from pellucid.restore.denoise import denoise
 from pellucid.restore.inpaint import fill, inpaint, missing
 from pellucid.restore.runtime import open_model
@@ -134,6 +135,11 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, command: Command) -> None
     with pytest.raises(OptionError, match="use 'pellucid inpaint"):
         denoise(np.zeros((8, 9), np.uint8), model=network())
     images.write(tmp_path / "a.png", picture)
+    if zoo.INPAINT not in zoo.names():
+        command.refused(
+            "inpaint", tmp_path / "a.png", "--mask", tmp_path / "a.png", "-o", tmp_path / "b.png",
+            says="train inpaint",
+        )  # fmt: skip
     command.refused(
         "inpaint", tmp_path / "a.png", "--mask", tmp_path / "none.png", "-o", tmp_path / "b.png",
         "--model", checkpoints.save(network(), tmp_path / "m.safetensors"), says="none.png",

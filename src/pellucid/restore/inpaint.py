@@ -59,7 +59,7 @@ def inpaint(
         PellucidError: Picture, mask or model cannot be opened or do not fit together.
     """
     flat = isinstance(image, np.ndarray) and image.ndim == 2
-    runner = open_twins(zoo.INPAINT if model is None else model, device=device, threads=threads)
+    runner = open_twins(model or _default(), device=device, threads=threads)
     filled = fill(_picture(image), missing(mask), runner, tile=tile).pixels
     return filled[..., 0] if flat else filled
 
@@ -81,7 +81,7 @@ def inpaint_file(
         PellucidError: A file cannot be read or written, or they do not fit together.
     """
     lost = missing(mask)
-    runner = open_twins(zoo.INPAINT if model is None else model, device=device)
+    runner = open_twins(model or _default(), device=device)
     picture = read(source)
     write(target, fill(picture, lost, runner))
     return float(lost.mean())
@@ -172,6 +172,15 @@ def fill(
         )
     made = f"Holes filled by pellucid {__version__}, model {runner.name}."
     return replace(picture.with_samples(out), derivation=made)
+
+
+def _default() -> str:
+    if zoo.INPAINT not in zoo.names():
+        raise OptionError(
+            "no model that fills holes is in the box; train one, 'pellucid train inpaint -o RUN', "
+            "and give it as --model RUN"
+        )
+    return zoo.INPAINT
 
 
 def _through(windows: Pixels, runner: Runner) -> Pixels:
