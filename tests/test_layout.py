@@ -33,7 +33,8 @@ ORDER = {
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known imagenet sources arrays folders clean_photos medical_images "
     "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
-    "models.stacked models.pretrained models.unet models.summary models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
+    "models.stacked models.pretrained models.unet models.summary models.__init__ recipes "
+    "checkpoints muon lesson revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",

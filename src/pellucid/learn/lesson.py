@@ -161,8 +161,9 @@ class Lesson(pl.LightningModule):
         self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
 
     def on_train_epoch_start(self) -> None:
-        """Shuffle, by epoch number alone."""
+        """Shuffle, and tell the model how far it is, by epoch number alone."""
         count, epoch = len(self.pictures["train"]), len(self.history)
+        self.model.reach_epoch(epoch, self.settings.epochs)
         generator = seeded(torch.device("cpu"), self.settings.seed, 1, epoch)
         needed = self.steps * self.settings.batch
         rounds = -(-needed // count) if self.settings.steps else 1
@@ -181,10 +182,11 @@ class Lesson(pl.LightningModule):
         # Where the last batch has fewer pictures than there are processes, the rest take its first.
         mine = batch[self.global_rank :: self.trainer.world_size]
         mine = mine if len(mine) else batch[:1]
-        damaged, clean = self._pair(
-            "train", mine, (settings.seed, 2, epoch, step, self.global_rank), settings.crop
-        )
-        loss: Tensor = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
+        seeds = (settings.seed, 2, epoch, step, self.global_rank)
+        damaged, clean = self._pair("train", mine, seeds, settings.crop)
+        chance = seeded(self.device, *seeds, 11)
+        terms = self.model.loss(damaged, clean, generator=chance)
+        loss: Tensor = torch.stack(list(terms.values())).sum()
         self._loss += loss.detach()
         return loss
 

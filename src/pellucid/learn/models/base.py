@@ -150,9 +150,36 @@ class Restorer(nn.Module):
         raw = self._raw(x)
         return torch.sigmoid(raw) if self.output == "sigmoid" else raw
 
-    def loss(self, damaged: Tensor, clean: Tensor) -> dict[str, Tensor]:
-        """What training minimises, as named terms whose sum counts; means over all pixels."""
-        raw = self._raw(damaged).float()
+    def preparing(self, epochs: int) -> int:
+        """How many epochs at the start of a run of `epochs` do not teach the whole model yet.
+
+        They count neither for the best weights nor for patience; less than `epochs`.
+        """
+        return 0
+
+    def reach_epoch(self, epoch: int, epochs: int) -> None:
+        """Training calls this as each epoch begins, counted from 0; the default does nothing.
+
+        What is done here must follow from the two numbers alone, so that a resumed run goes on as
+        an unbroken one would.
+        """
+
+    def loss(
+        self, damaged: Tensor, clean: Tensor, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What training minimises, as named terms whose sum counts; means over all pixels.
+
+        All chance that a model's loss needs comes from `generator`.
+        """
+        return self.distance(self._raw(damaged).float(), clean)
+
+    def distance(self, raw: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """How far an image is from the clean one, by the chosen loss.
+
+        Args:
+            raw: (B, C, H, W) before the output's activation, float32.
+            clean: Same shape.
+        """
         if self.criterion == "bce":
             return {"bce": F.binary_cross_entropy_with_logits(raw, clean)}
         restored = torch.sigmoid(raw) if self.output == "sigmoid" else raw
