@@ -35,7 +35,7 @@ class PretrainedAutoencoder(Autoencoder):
     convolutions as the stage has convolutions or blocks, so the two cannot disagree.
 
     The weights are looked for on this machine when a model is made, and never downloaded: where
-    they are missing, the encoder is random, and training refuses with what to do (see `unavailable`).
+    they are missing, the encoder is random, and training refuses with what to do (`unavailable`).
     They are part of the checkpoint, which needs neither the published file nor its package.
 
     Args:
