@@ -194,7 +194,7 @@ def train(
     network.train()
     for _ in range(steps):
         optimiser.zero_grad()
-        loss(next(batches).to(device)).backward()
+        loss(next(batches).to(device)).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     network.eval()
