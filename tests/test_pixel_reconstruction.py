@@ -16,9 +16,9 @@ from pellucid.uses.defect_scores import auroc
 def texture(chance: np.random.Generator, scratched: bool = False, side: int = 64) -> np.ndarray:
     """A woven ground with a little grain, (side, side) in [0, 1]; perhaps a scratch across it."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float64)
-    shift = chance.uniform(0, 8, 2)
-    ground = 0.5 + 0.15 * np.sin((x + shift[0]) * 0.8) + 0.15 * np.sin((y + shift[1]) * 0.8)
-    ground += 0.02 * chance.standard_normal(ground.shape)
+    shift = chance.uniform(0, 16, 2)
+    ground = 0.5 + 0.1 * np.sin((x + shift[0]) * 0.4) + 0.1 * np.sin((y + shift[1]) * 0.4)
+    ground += 0.01 * chance.standard_normal(ground.shape)
     if scratched:
         angle, (cy, cx) = chance.uniform(0, np.pi), chance.uniform(20, side - 20, 2)
         along = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
