@@ -36,7 +36,7 @@ $(VENV)/.demo: $(VENV)/.torch
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
-	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,ocr,dev]"
+	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,ocr,perceptual,dev]"
 	touch $@
 
 clean:

@@ -449,3 +449,44 @@ def test_photons_come_back_unbiased(bench: Bench) -> None:
     for level in (0.2, 0.7):
         counts = np.random.default_rng(0).poisson(20 * level, (200, 200)).astype(np.float32)
         assert mean(counts / 20, 20).mean() == pytest.approx(level, rel=0.01)
+
+
+# pretraining
+
+
+def test_starts_are_compared_on_as_many_steps_and_all_judged_alike(
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pretraining, out = bench("pretraining"), tmp_path / "told.json"
+    starts = {"frozen": {"model.weights": "random"}, "from scratch": {"model.frozen": False}}
+    starts["from scratch"] |= {"model.weights": "random"}
+    monkeypatch.setattr(pretraining, "TRANSFER", starts)
+    digits = ["--digits", "digits", "--photos", "digits", "--stacked", "60", "0"]
+    short = ["--transfer", "50", "--epochs", "2", "--steps", "2", "--seeds", "1"]
+    pretraining.main([*digits, *short, "-o", str(out)])
+    told = json.loads(out.read_text())
+    rows = [(row["pictures"], row["start"]) for row in told["stacked"]]
+    assert rows == [(n, name) for n in (60, 1437) for name in ("level by level", "end to end")]
+    assert [row["pictures"] for row in told["transfer"]] == [50, 50]
+    for row in (*told["stacked"], *told["transfer"]):
+        (one,) = row["runs"]
+        assert len(one["validation"]) == 2
+        assert 0 < one["test"] < 1
+    # The first of two epochs teaches a level, and only the other may be the best.
+    assert told["stacked"][0]["runs"][0]["best_epoch"] == 2
+    assert "| 1,437    | end to end" in capsys.readouterr().out
+
+
+def test_few_pictures_are_taken_from_all_over(bench: Bench) -> None:
+    from pellucid.learn import datasets
+
+    data = datasets.load("digits")
+    part = bench("pretraining").few(data, 10)
+    assert len(part.train) == 10
+    assert np.array_equal(part.train.image(9), data.train.image(len(data.train) - 1))
+    assert part.validation is data.validation
+    assert part.test is data.test
+    assert bench("pretraining").few(data, 0) is data

@@ -215,7 +215,8 @@ def test_the_tutorial_tells_the_recipes_of_r1_as_they_are() -> None:
 
     words = {"max": "max-pooling", "transpose": "transposed convolution"}
     rows = re.findall(r"^\| `(r1-.+?)` \| (.+) \|$", (DOCS / "tutorial.md").read_text(), re.M)
-    assert {name for name, _ in rows} == {n for n in recipes.names() if n.startswith("r1-")}
+    plain = [n for n in recipes.names() if recipes.read(n).model["name"] == "conv"]
+    assert {name for name, _ in rows} == {n for n in plain if n.startswith("r1-")}
     for name, rest in rows:
         data, damage, down, up, loss = rest.split(" | ")
         recipe = recipes.read(name)

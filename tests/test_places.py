@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.learn.places import find, found_names
+from pellucid.learn.places import find, find_file, found_names
 
 
 @pytest.fixture
@@ -30,6 +30,18 @@ def test_nothing_is_found_without_the_variable(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("PELLUCID_DATA", raising=False)
     assert find("mnist") is None
     assert found_names() == []
+
+
+def test_a_file_is_found_two_folders_deep_and_no_deeper(roots: list[Path]) -> None:
+    assert find_file("a.bin") is None
+    for place in (roots[1] / "one/two/three", roots[1] / "one/two", roots[0]):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "a.bin").touch()
+        nearest = None if place.name == "three" else place / "a.bin"
+        assert find_file("a.bin") == nearest
+    (roots[0] / "a.bin").unlink()
+    (roots[0] / "a.bin").mkdir()
+    assert find_file("a.bin") == roots[1] / "one/two/a.bin"
 
 
 def test_two_folders_deep_and_no_deeper(roots: list[Path]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pellucid.learn import remotes
 from pellucid.learn.published import CIFAR_FILES, cifar_folder
-from pellucid.learn.remotes import CIFAR10, FASHION_MNIST, MNIST, Remote
+from pellucid.learn.remotes import CIFAR10, FASHION_MNIST, MNIST, VGG16, Remote
 from test_published import archive_of, write_cifar
 
 EVERY = [*MNIST, *FASHION_MNIST, CIFAR10]
@@ -43,7 +43,13 @@ def test_every_file_has_two_mirrors_a_length_and_a_hash(remote: Remote) -> None:
 
 
 def test_no_two_files_share_a_hash() -> None:
-    assert len({remote.sha256 for remote in EVERY}) == len(EVERY)
+    assert len({remote.sha256 for remote in (*EVERY, VGG16)}) == len(EVERY) + 1
+
+
+def test_the_weights_carry_the_beginning_of_their_hash_in_their_name() -> None:
+    assert VGG16.name == f"vgg16-{VGG16.sha256[:8]}.pth"
+    assert VGG16.bases == ("https://download.pytorch.org/models/",)
+    assert re.fullmatch(r"[0-9a-f]{64}", VGG16.sha256)
 
 
 def test_files_are_asked_for_with_mirrors_hash_and_length(asked: list[tuple], tmp_path) -> None:

@@ -16,6 +16,8 @@ from typer.exceptions import TyperException
 from pellucid import __version__
 from pellucid.cli.answers import say
 from pellucid.cli.cleaning import damage, denoise
+from pellucid.cli.detecting import detect
+from pellucid.cli.inpainting import inpaint
 from pellucid.cli.networks import datasets, demo, evaluate, export, models, train
 from pellucid.errors import OptionError, PellucidError, making
 
@@ -43,8 +45,9 @@ def _main(
     """Clean pictures, and convolutional autoencoders to make, compare and take apart."""
 
 
-for _verb in (demo, denoise, damage, train, evaluate, export, models, datasets):
+for _verb in (demo, denoise, inpaint, damage, train, evaluate, export, models, datasets):
     app.command()(_verb)
+app.add_typer(detect)
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ def describe(model: Restorer, **more: Any) -> dict[str, Any]:
         "multiple_of": model.multiple_of,
         "image_size": model.image_size,
         "halo": model.halo,
+        "fills_holes": model.fills_holes,
         "recipe": None,
         "data": None,
         "licence": None,
@@ -199,7 +200,7 @@ def begin(model: Restorer, source: str | Path) -> None:
         found = tuple(state[name].shape) if name in state else None
         if found == shape or found is None:
             continue
-        for axis, share in ((0, 1), (1, colours)):
+        for axis, share in ((0, 1), (1, colours))[: len(shape)]:
             if (*shape[:axis], shape[axis] // colours, *shape[axis + 1 :]) == found:
                 state[name] = torch.cat([state[name]] * colours, axis) / share
     fitting = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -71,8 +71,18 @@ class Damage:
         draws = torch.rand(n, len(self.stages), generator=generator, device=device)
         return lows.to(draws) + spans.to(draws) * draws
 
-    def apply(self, x: Tensor, strengths: Tensor, generator: Generator | None = None) -> Tensor:
-        """Damage with strengths that were drawn before, (B, stages); not clipped."""
+    def apply(
+        self,
+        x: Tensor,
+        strengths: Tensor,
+        generator: Generator | None = None,
+        *,
+        missing: float = 0.0,
+    ) -> Tensor:
+        """Damage with strengths that were drawn before, (B, stages); not clipped.
+
+        `missing` is what stands where a mask took a pixel away; NaN tells holes from black.
+        """
         if strengths.shape != (len(x), len(self.stages)):
             raise OptionError(
                 f"'{self}' takes strengths of shape {(len(x), len(self.stages))}, "
@@ -81,7 +91,12 @@ class Damage:
         for index, stage in enumerate(self.stages):
             fixed = stage.low == stage.high and bool((strengths[:, index] == stage.low).all())
             strength: Strength = stage.low if fixed else strengths[:, index]
-            x = DEGRADATIONS[stage.name].function(x, strength, generator=generator)
+            entry = DEGRADATIONS[stage.name]
+            if entry.holes:
+                kept = entry.function(torch.ones_like(x), strength, generator=generator)
+                x = x.masked_fill(kept == 0, missing)
+            else:
+                x = entry.function(x, strength, generator=generator)
         return x
 
     def drawn(self, strengths: Tensor) -> Damage:
@@ -94,7 +109,12 @@ class Damage:
         )
 
     def __call__(
-        self, x: Tensor, *, generator: Generator | None = None, clip: bool = False
+        self,
+        x: Tensor,
+        *,
+        generator: Generator | None = None,
+        clip: bool = False,
+        missing: float = 0.0,
     ) -> Tensor:
         """Draw strengths, then damage.
 
@@ -102,6 +122,7 @@ class Damage:
             x: Clean images, (B, C, H, W) in [0, 1].
             generator: Where strengths and noise come from; torch's own where none is given.
             clip: Whether to clip the result to [0, 1], as training pairs and saved files are.
+            missing: What stands where a mask took a pixel away; NaN for models that fill holes.
 
         Returns:
             Damaged images, same shape.
@@ -114,7 +135,8 @@ class Damage:
         # Formulas are exact, whatever a model is computed in: within a training step autocast would
         # blur in bfloat16, whose steps are those of 8 bits.
         with torch.autocast(x.device.type, enabled=False):
-            damaged = self.apply(x, self.draw(len(x), generator), generator)
+            drawn = self.draw(len(x), generator)
+            damaged = self.apply(x, drawn, generator, missing=missing)
         return damaged.clamp(0, 1) if clip else damaged
 
 
@@ -150,7 +172,14 @@ class OneOf(Damage):
         strengths = [choice.draw(n, generator) for choice in self.choices]
         return torch.cat([which.float(), *(part.to(which.device) for part in strengths)], dim=1)
 
-    def apply(self, x: Tensor, strengths: Tensor, generator: Generator | None = None) -> Tensor:
+    def apply(
+        self,
+        x: Tensor,
+        strengths: Tensor,
+        generator: Generator | None = None,
+        *,
+        missing: float = 0.0,
+    ) -> Tensor:
         """Damage each picture as was drawn; not clipped."""
         wanted = (len(x), 1 + sum(len(choice.stages) for choice in self.choices))
         if strengths.shape != wanted:
@@ -164,7 +193,7 @@ class OneOf(Damage):
             if mine.any():
                 rows = mine.to(x.device)
                 given = strengths[mine][:, self._columns(index)]
-                damaged[rows] = choice.apply(x[rows], given, generator)
+                damaged[rows] = choice.apply(x[rows], given, generator, missing=missing)
         return damaged
 
     def drawn(self, strengths: Tensor) -> Damage:

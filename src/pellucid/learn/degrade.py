@@ -12,6 +12,7 @@ generator gives the same picture whatever device the batch is on.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from pellucid.errors import OptionError
 from pellucid.learn.camera import camera, grain, mri
 from pellucid.learn.draws import Strength, normal, per_picture, uniform
 from pellucid.learn.paper import bilevel, bleed, fade, fold, paper, shade, stain, streaks
+
+_STROKES = 32
 
 
 def gaussian(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> Tensor:
@@ -266,6 +269,41 @@ def centre(x: Tensor, side: Strength, *, generator: Generator | None = None) -> 
     return x.masked_fill(inside(x.shape[2]).transpose(2, 3) & inside(x.shape[3]), 0.0)
 
 
+def strokes(x: Tensor, share: Strength, *, generator: Generator | None = None) -> Tensor:
+    """Missing strokes: straight scratches a few pixels wide, as on old prints and under lettering.
+
+    Args:
+        x: Clean image, (B, C, H, W) in [0, 1].
+        share: How many of 32 strokes there are, 0 to 1. Each is up to half as long as the picture's
+            shorter side and up to 5 pixels wide, so small pictures lose more.
+        generator: Where the draws come from.
+
+    Returns:
+        Damaged image, same shape; the strokes are black.
+
+    Example:
+        >>> strokes(torch.ones(1, 1, 8, 8), share=0.0).sum()
+        tensor(64.)
+    """
+    batch, _, height, width = x.shape
+    rows = torch.arange(height, device=x.device, dtype=torch.float32)[:, None]
+    columns = torch.arange(width, device=x.device, dtype=torch.float32)
+    lost = torch.zeros(batch, 1, height, width, dtype=torch.bool, device=x.device)
+    drawn = uniform((_STROKES, 6, batch, 1, 1, 1), x, generator)
+    for there, top, left, angle, length, wide in drawn:
+        along = math.pi * angle
+        down, right = rows - top * height, columns - left * width
+        # Where on the stroke the nearest point lies, from one end to the other.
+        reach = 0.25 * min(height, width) * length
+        nearest = torch.sin(along) * down + torch.cos(along) * right
+        nearest = torch.minimum(torch.maximum(nearest, -reach), reach)
+        distance = torch.hypot(
+            down - torch.sin(along) * nearest, right - torch.cos(along) * nearest
+        )
+        lost |= (distance <= 0.5 + 2 * wide) & (there < per_picture(share, x))
+    return x.masked_fill(lost, 0.0)
+
+
 def blocks(
     x: Tensor, fraction: Strength, *, size: int = 8, generator: Generator | None = None
 ) -> Tensor:
@@ -310,6 +348,7 @@ class Degradation:
         about: What it is, in a line.
         scale: What a strength that is too high was probably counted in (255 or 100).
         gentlest: The strength that changes nothing, or None where there is no such.
+        holes: It takes pixels away whatever they were; see `Damage.apply`.
     """
 
     function: Callable[..., Tensor]
@@ -320,6 +359,7 @@ class Degradation:
     about: str
     scale: int | None = None
     gentlest: float | None = 0.0
+    holes: bool = False
 
 
 DEGRADATIONS: dict[str, Degradation] = {
@@ -337,10 +377,17 @@ DEGRADATIONS: dict[str, Degradation] = {
     "grain": Degradation(grain, "sigma", 15 / 255, 0, 1, "noise in blots of any colour", 255),
     "blur": Degradation(blur, "sigma", 1.5, 0, 50, "Gaussian blur, in pixels"),
     "jpeg": Degradation(jpeg, "quality", 30, 1, 100, "JPEG compression, by quality", None, None),
-    "mask": Degradation(pixels, "fraction", 0.5, 0, 1, "a fraction of the pixels missing", 100),
-    "mask_centre": Degradation(centre, "side", 0.5, 0, 1, "a hole in the middle, by its side", 100),
+    "mask": Degradation(
+        pixels, "fraction", 0.5, 0, 1, "a fraction of the pixels missing", 100, holes=True
+    ),
+    "mask_centre": Degradation(
+        centre, "side", 0.5, 0, 1, "a hole in the middle, by its side", 100, holes=True
+    ),
     "mask_blocks": Degradation(
-        blocks, "fraction", 0.25, 0, 1, "squares of 8x8 pixels missing", 100
+        blocks, "fraction", 0.25, 0, 1, "squares of 8x8 pixels missing", 100, holes=True
+    ),
+    "mask_strokes": Degradation(
+        strokes, "share", 0.5, 0, 1, "scratches missing, by their number", 100, holes=True
     ),
     "stain": Degradation(stain, "depth", 0.6, 0, 1, "coffee and blots on a page", 100),
     "shade": Degradation(shade, "depth", 0.5, 0, 1, "uneven light and shadow on a page", 100),

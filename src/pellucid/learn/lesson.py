@@ -161,8 +161,9 @@ class Lesson(pl.LightningModule):
         self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
 
     def on_train_epoch_start(self) -> None:
-        """Shuffle, by epoch number alone."""
+        """Shuffle, and tell the model how far it is, by epoch number alone."""
         count, epoch = len(self.pictures["train"]), len(self.history)
+        self.model.reach_epoch(epoch, self.settings.epochs)
         generator = seeded(torch.device("cpu"), self.settings.seed, 1, epoch)
         needed = self.steps * self.settings.batch
         rounds = -(-needed // count) if self.settings.steps else 1
@@ -181,10 +182,11 @@ class Lesson(pl.LightningModule):
         # Where the last batch has fewer pictures than there are processes, the rest take its first.
         mine = batch[self.global_rank :: self.trainer.world_size]
         mine = mine if len(mine) else batch[:1]
-        damaged, clean = self._pair(
-            "train", mine, (settings.seed, 2, epoch, step, self.global_rank), settings.crop
-        )
-        loss: Tensor = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
+        seeds = (settings.seed, 2, epoch, step, self.global_rank)
+        damaged, clean = self._pair("train", mine, seeds, settings.crop)
+        chance = seeded(self.device, *seeds, 11)
+        terms = self.model.loss(damaged, clean, generator=chance)
+        loss: Tensor = torch.stack(list(terms.values())).sum()
         self._loss += loss.detach()
         return loss
 
@@ -251,7 +253,7 @@ class Lesson(pl.LightningModule):
         scores = [metric(restored, clean).sum() for metric in SCORES]
         self._sums += torch.stack([loss * len(batch), *scores, loss.new_tensor(len(batch))])
         if step == 0:
-            shown = (clean[:SHOWN], damaged[:SHOWN], restored[:SHOWN])
+            shown = (clean[:SHOWN], damaged[:SHOWN].nan_to_num(0), restored[:SHOWN])
             self.shown = tuple(part.float().cpu() for part in shown)  # type: ignore[assignment]
 
     def on_validation_epoch_end(self) -> None:
@@ -292,7 +294,10 @@ class Lesson(pl.LightningModule):
             if split == "train" and self.settings.exposed:
                 chance = seeded(self.device, *seeds, 9)
                 clean = exposed(clean, self.settings.exposed, generator=chance)
-            damaged = self.damage(clean, generator=seeded(self.device, *seeds), clip=self.clip)
+            chance = seeded(self.device, *seeds)
+            damaged = self.damage(
+                clean, generator=chance, clip=self.clip, missing=self.model.missing
+            )
         layout = machine.memory_format(self.device)
         return damaged.contiguous(memory_format=layout), clean.contiguous(memory_format=layout)
 

@@ -28,6 +28,16 @@ def find(name: str) -> Path | None:
     return None
 
 
+def find_file(name: str) -> Path | None:
+    """The file of that name under ``$PELLUCID_DATA``, a path list searched two folders deep."""
+    for root in _roots():
+        for pattern in (name, f"*/{name}", f"*/*/{name}"):
+            for place in sorted(root.glob(pattern)):
+                if place.is_file():
+                    return place
+    return None
+
+
 def found_names() -> list[str]:
     """Names that `find` finds: folders under ``$PELLUCID_DATA`` that look like data sets."""
     near = [place for root in _roots() for place in root.glob("*") if _holds_data(place)]

@@ -216,7 +216,9 @@ def _crops(
         )
     chosen = torch.arange(count) * len(pictures) // count
     clean, damaged = pictures.crops(chosen, size, generator=chance, flipped=False)
-    return clean, damage(clean, generator=chance, clip=clip) if damaged is None else damaged
+    if damaged is None:
+        damaged = damage(clean, generator=chance, clip=clip, missing=network.missing)
+    return clean, damaged
 
 
 def _levels(damage: Damage) -> tuple[Damage, ...]:

@@ -1,7 +1,7 @@
-"""Data sets that are published on the network: where, how long, and with which hash.
+"""Data sets and weights that are published on the network: where, how long, with which hash.
 
 The hashes are those of the files as their authors published them, seen alike in several
-independent places. Read next: ``datasets``, which asks for them by name.
+independent places. Read next: ``datasets`` and ``imagenet``, which ask for them by name.
 """
 
 from __future__ import annotations
@@ -120,4 +120,11 @@ CIFAR10 = Remote(
     "cifar-10-binary.tar.gz",
     170_052_171,
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+)
+
+VGG16 = Remote(
+    ("https://download.pytorch.org/models/",),
+    "vgg16-397923af.pth",
+    553_433_881,
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
 )

@@ -84,7 +84,9 @@ def _some(
     """A few damaged pictures, or crops where they differ in size."""
     chosen = torch.linspace(0, len(pictures) - 1, min(_PICTURES, len(pictures))).long()
     clean, damaged = pictures.crops(chosen, model.image_size or min(_SIDE, pictures.smallest))
-    return damage(clean, generator=chance, clip=clip) if damaged is None else damaged
+    if damaged is not None:
+        return damaged
+    return damage(clean, generator=chance, clip=clip, missing=model.missing)
 
 
 def _opens(made: Tensor) -> Tensor:

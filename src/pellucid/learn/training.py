@@ -62,17 +62,31 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished training: `model` holds the weights of the best epoch."""
+    """A finished training: `model` holds the weights of the best epoch.
+
+    Attributes:
+        model: The trained model.
+        history: A row for each epoch.
+        precision: 'float32' or 'bfloat16'.
+        device: Where it was trained.
+        prepared: Epochs at the start that did not teach the whole model yet.
+    """
 
     model: Restorer
     history: list[Row]
     precision: str
     device: str
+    prepared: int = 0
+
+    @property
+    def judged(self) -> list[Row]:
+        """The rows of the epochs that taught the whole model; all where training ended before."""
+        return self.history[self.prepared :] or self.history
 
     @property
     def best(self) -> Row:
         """The row of the epoch with the lowest validation loss."""
-        return min(self.history, key=lambda row: (math.isnan(row["val_loss"]), row["val_loss"]))
+        return min(self.judged, key=lambda row: (math.isnan(row["val_loss"]), row["val_loss"]))
 
 
 def train(
@@ -128,12 +142,15 @@ def train(
         settings.precision == "auto" and machine.halves_pay(on)
     )
     lesson = Lesson(model, data, damage, settings, clip=clip)
+    prepared = model.preparing(settings.epochs)
+    # What is not due gets no gradient, and processes that share a batch must know of that.
+    shared = "ddp_find_unused_parameters_true" if prepared else "ddp"
     keeper = _Keeper(folder, watch, metadata or {})
     trainer = pl.Trainer(
         accelerator=on.type,
         devices=[on.index] if on.index is not None else devices,
         num_nodes=nodes,
-        strategy="ddp" if devices * nodes > 1 else "auto",
+        strategy=shared if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if half else "32-true",
         max_epochs=settings.epochs,
         callbacks=[keeper, *([_Bar()] if progress else [])],
@@ -145,7 +162,7 @@ def train(
         log_every_n_steps=10**9,
     )
     state = folder / STATE if folder and resume and (folder / STATE).exists() else None
-    done = _finished(state, settings) if state else None
+    done = _finished(state, settings, prepared) if state else None
     if done is None:
         _fit(trainer, lesson, state)
         history, best = lesson.history, keeper.best_state
@@ -157,7 +174,7 @@ def train(
         model.load_state_dict(best)
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.cpu().eval()
-    return Result(model, history, "bfloat16" if half else "float32", str(on))
+    return Result(model, history, "bfloat16" if half else "float32", str(on), prepared)
 
 
 @torch.no_grad()
@@ -175,7 +192,7 @@ def mean_loss(
         clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
         if damaged is None:
             chance = seeded(torch.device("cpu"), settings.seed, 4, start)
-            damaged = damage(clean, generator=chance, clip=clip)
+            damaged = damage(clean, generator=chance, clip=clip, missing=model.missing)
         total += float(sum(model.loss(damaged, clean).values())) * len(batch)
     return total / len(pictures)
 
@@ -192,7 +209,7 @@ def _fit(trainer: pl.Trainer, lesson: Lesson, state: Path | None) -> None:
         raise KeyboardInterrupt
 
 
-def _finished(state: Path, settings: Train) -> list[Row] | None:
+def _finished(state: Path, settings: Train, prepared: int) -> list[Row] | None:
     """The history of a run that has nothing left to do; None if it has."""
     try:
         with warnings.catch_warnings():
@@ -206,21 +223,25 @@ def _finished(state: Path, settings: Train) -> list[Row] | None:
             "start again without --resume, into another folder"
         ) from error
     before = Train.model_validate(kept["settings"])
-    if not settings.continues(before, len(history)):
+    # Which epochs prepare depends on how many there are.
+    moved = prepared > 0 and settings.epochs != before.epochs
+    if moved or not settings.continues(before, len(history)):
         changed = [k for k, v in settings.model_dump().items() if kept["settings"].get(k) != v]
         raise OptionError(
             f"a resumed run goes on as it began, but {', '.join(changed)} changed; "
             "train into another folder to use other settings (only the schedule 'rsqrt' takes "
-            f"other epochs, at least {1 / OPEN:g} to each that is done)"
+            f"other epochs, at least {1 / OPEN:g} to each that is done, and no pretraining)"
         )
-    return history if _ends(history, settings) else None
+    return history if _ends(history, settings, prepared) else None
 
 
-def _ends(history: list[Row], settings: Train) -> bool:
+def _ends(history: list[Row], settings: Train, prepared: int) -> bool:
     """Whether nothing more is to be learnt: all epochs done, patience spent, or not a number."""
-    losses = [row["val_loss"] for row in history]
-    if len(losses) >= settings.epochs or not math.isfinite(losses[-1]):
+    if len(history) >= settings.epochs or not math.isfinite(history[-1]["val_loss"]):
         return True
+    losses = [row["val_loss"] for row in history[prepared:]]
+    if not losses:
+        return False
     best = losses.index(min(losses))
     return settings.patience is not None and len(losses) - 1 - best >= settings.patience
 
@@ -243,11 +264,14 @@ class _Keeper(pl.Callback):
         if trainer.logger:
             scores = {k: v for k, v in row.items() if k != "epoch"}
             trainer.logger.log_metrics(scores, int(row["epoch"]))
-        improved = loss < lesson.best or len(lesson.history) == 1
+        prepared = lesson.model.preparing(lesson.settings.epochs)
+        # An epoch that did not teach the whole model is kept until the next, and beats none.
+        preparing = len(lesson.history) <= prepared
+        improved = preparing or loss < lesson.best or len(lesson.history) == 1
         if improved:
-            lesson.best = loss
+            lesson.best = math.inf if preparing else loss
             self._keep_weights(trainer, lesson)
-        last = _ends(lesson.history, lesson.settings)
+        last = _ends(lesson.history, lesson.settings, prepared)
         trainer.should_stop = trainer.should_stop or last
         if self.watch and trainer.is_global_zero and lesson.shown:
             clean, damaged, restored = lesson.shown

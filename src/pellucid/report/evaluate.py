@@ -101,7 +101,8 @@ def evaluate(
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
         pictures = data.split(split) if isinstance(data, Dataset) else data
         done = _damage(damage, pictures, network.card)
-        trial = Trial(pictures, done, clip and not published, seed, published)
+        missing = math.nan if network.fills_holes else 0.0
+        trial = Trial(pictures, done, clip and not published, seed, published, missing)
         indices = spread(len(pictures), limit)
         rows, seconds = _judged(network, trial, indices)
         few = [indices[i] for i in spread(len(indices), baselines_limit or rivals.LIMIT)]
@@ -146,12 +147,14 @@ class _Network:
         run: From (B, C, H, W) to the same shape.
         channels: What `run` takes; None where it takes what it gets.
         card: The model's metadata.
+        fills_holes: Missing pixels come to it as NaN.
     """
 
     name: str
     run: Function
     channels: int | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    fills_holes: bool = False
 
     def restore(self, damaged: Tensor) -> Tensor:
         """Restored pictures (B, C, H, W), grey or colour, whatever `run` takes."""
@@ -175,7 +178,10 @@ def _opened(model: Model, device: str, ensemble: bool) -> _Network:
         # A network of somebody else's does not say what it takes.
         free = isinstance(model, nn.Module) and not hasattr(model, "image_channels")
         channels = None if free else runner.channels
-        return _Network(runner.name, lambda images: _run(runner, images), channels, runner.metadata)
+        holes = bool(getattr(runner, "fills_holes", False))
+        return _Network(
+            runner.name, lambda images: _run(runner, images), channels, runner.metadata, holes
+        )
     if not callable(model):
         raise OptionError(
             f"a model is a name, a file, a network or a function, not {type(model).__name__}"
@@ -247,7 +253,7 @@ def _judged(
         started = time.perf_counter()
         restored = network.restore(damaged)
         seconds += time.perf_counter() - started
-        before = scores(damaged, clean)
+        before = scores(damaged.nan_to_num(0), clean)
         after = scores(trial.finished(restored), clean)
         for i, index in enumerate(batch):
             told = trial.told(index, pairs[i])
@@ -281,7 +287,8 @@ def _examples(
         pair = trial.pair(index)
         restored = trial.finished(network.restore(pair.damaged))
         before, after = rows[index]["damaged"]["psnr"], rows[index]["restored"]["psnr"]
-        parts = picture(pair.clean), picture(pair.damaged), picture(restored)
+        shown = pair.damaged.nan_to_num(0)
+        parts = picture(pair.clean), picture(shown), picture(restored)
         name = PurePath(rows[index]["path"] or "").name
         found.append(Example(label, name, *parts, before=before, after=after))
     return tuple(found)

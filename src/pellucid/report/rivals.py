@@ -67,7 +67,7 @@ def classical(name: str, trial: Trial, indices: Sequence[int]) -> BaselineScores
         options: Setting = dict(setting)
         sigma = options.pop("sigma", trial.sigma(pair))
         started = time.perf_counter()
-        restored = baseline(picture(pair.damaged), sigma, **options)
+        restored = baseline(picture(pair.damaged.nan_to_num(0)), sigma, **options)
         seconds += time.perf_counter() - started
         found += scores(trial.finished(tensor(restored)), pair.clean)
     level: str | float | None = None
@@ -92,7 +92,7 @@ def _tuning_pairs(
     room = TUNING_PIXELS
     for i in spread(len(indices), TUNING_IMAGES):
         pair = trial.pair(indices[i])
-        part = _centre(pair.damaged), _centre(pair.clean)
+        part = _centre(pair.damaged.nan_to_num(0)), _centre(pair.clean)
         room -= part[0].shape[0] * part[0].shape[1]
         if pairs and room < 0:
             break
@@ -121,7 +121,8 @@ def pca(
         known = torch.tensor(spread(len(data.train), PCA_TRAINING))
         train = data.train.whole(known)[0].permute(0, 2, 3, 1).numpy()
         pairs = [trial.pair(index) for index in indices]
-        damaged = torch.cat([pair.damaged for pair in pairs]).permute(0, 2, 3, 1).numpy()
+        black = torch.cat([pair.damaged.nan_to_num(0) for pair in pairs])
+        damaged = black.permute(0, 2, 3, 1).numpy()
         started = time.perf_counter()
         restored = pca_reconstruction(train, damaged, code_size)
         seconds = time.perf_counter() - started

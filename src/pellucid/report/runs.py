@@ -200,7 +200,7 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
     )
     # As a loaded model has it: what it was trained on is asked for when it is judged.
     result.model.metadata = checkpoints.describe(result.model, **origin)
-    said = advice(result.history)
+    said = advice(result.judged)
     if folder is None:
         return Run(result.model, result.history, said, None, None)
     if not first_process():
@@ -296,7 +296,7 @@ def _report(
     test.panel(folder / "test.png")
     result.model.metadata["scores"] = {"validation": told["validation"], "test": told["test"]}
     checkpoints.save(result.model, folder / training.WEIGHTS)
-    curves(result.history, folder / "curves.png")
+    curves(result.judged, folder / "curves.png")
 
 
 def _warning(test: Report) -> str | None:

@@ -46,6 +46,7 @@ class Trial:
         seed: Where the damage comes from.
         published: The noise of the published tables instead, drawn and left as they have it; for
             one fixed Gaussian noise on pictures of 8 bits.
+        missing: What stands where a mask took a pixel away; NaN for models that fill holes.
     """
 
     pictures: Pictures
@@ -53,6 +54,7 @@ class Trial:
     clip: bool
     seed: int
     published: bool = False
+    missing: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.published:
@@ -79,7 +81,7 @@ class Trial:
         if self.published:
             damaged = as_published(clean, self.damage.sigma or 0.0)
         else:
-            damaged = self.damage.apply(clean, strengths, generator)
+            damaged = self.damage.apply(clean, strengths, generator, missing=self.missing)
             damaged = damaged.clamp(0, 1) if self.clip else damaged
         # Without a stage the picture itself comes back, and a model may work in place.
         damaged = damaged.clone() if damaged is clean else damaged

@@ -147,6 +147,11 @@ def _restore(
     came, grey = samples, is_grey(samples)
     if isinstance(runner, Twins):
         runner = runner.suited(1 if grey else 3)
+    if getattr(runner, "fills_holes", False):
+        raise OptionError(
+            f"model '{runner.name}' fills holes and leaves all else as it is; "
+            "use 'pellucid inpaint PICTURE --mask MASK', or another --model"
+        )
     if grey and runner.channels == 1:
         samples = samples[..., :1]
     given, scale = prepared(samples, warn)

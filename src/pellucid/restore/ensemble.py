@@ -33,6 +33,7 @@ class Ensemble:
         self.image_size: tuple[int, int] | None = runner.image_size
         self.device: str = runner.device
         self.metadata: dict[str, Any] = runner.metadata
+        self.fills_holes: bool = runner.fills_holes
         square = self.image_size is None or self.image_size[0] == self.image_size[1]
         self._quarters = (0, 1, 2, 3) if square else (0, 2)
         self.name = f"{runner.name}, {2 * len(self._quarters)} views"

@@ -43,6 +43,7 @@ class ExportedRunner:
                 f"{path} takes images of {shape[2]}x{shape[3]}: height and width must be both free "
                 "or both fixed; export it again"
             )
+        self.fills_holes = bool(self.metadata.get("fills_holes", False))
         self._batch = shape[0] if isinstance(shape[0], int) else None
         try:
             self.multiple_of = int(self.metadata.get("multiple_of", _FOREIGN_MULTIPLE))

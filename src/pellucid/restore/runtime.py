@@ -38,6 +38,7 @@ class Runner(Protocol):
         image_size: Height and width of the only size it takes, or None.
         device: Where it runs.
         metadata: The card of the model; empty for somebody else's.
+        fills_holes: Missing pixels come as NaN, and only they are changed.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Runner(Protocol):
     image_size: tuple[int, int] | None
     device: str
     metadata: dict[str, Any]
+    fills_holes: bool
 
     def __call__(self, images: Images) -> Images:
         """Restored images of the same shape (B, C, H, W); any H and W unless `image_size`."""
@@ -132,6 +134,7 @@ class TorchRunner:
         self.halo = getattr(model, "halo", None)
         self.image_size = getattr(model, "image_size", None)
         self.metadata = dict(getattr(model, "metadata", {}))
+        self.fills_holes = bool(getattr(model, "fills_holes", False))
 
     def __call__(self, images: Images) -> Images:
         """Restored images of the same shape (B, C, H, W)."""

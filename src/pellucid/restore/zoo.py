@@ -28,7 +28,10 @@ SUFFIXES = (".onnx", ".safetensors")
 KEY = "pellucid"
 """Where both file formats keep the card: safetensors' metadata, ONNX's metadata_props."""
 
-TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray"}
+INPAINT = "inpaint"
+"""What `pellucid inpaint` uses."""
+
+TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray", INPAINT: "inpaint-gray"}
 """Models for colour, and the one for grey that was made beside each."""
 
 FAST = "-fast"

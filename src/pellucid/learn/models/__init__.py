@@ -7,6 +7,9 @@ from typing import Any
 from pellucid.errors import unknown
 from pellucid.learn.models.base import Autoencoder, Restorer
 from pellucid.learn.models.conv import ConvAutoencoder
+from pellucid.learn.models.inpainter import Inpainter
+from pellucid.learn.models.pretrained import PretrainedAutoencoder
+from pellucid.learn.models.stacked import StackedAutoencoder
 from pellucid.learn.models.summary import Summary, summary
 from pellucid.learn.models.unet import UNet
 
@@ -14,7 +17,10 @@ __all__ = ["MODELS", "Autoencoder", "Restorer", "Summary", "create", "summary"]
 
 MODELS: dict[str, type[Restorer]] = {
     "conv": ConvAutoencoder,
+    "pretrained": PretrainedAutoencoder,
+    "stacked": StackedAutoencoder,
     "unet": UNet,
+    "inpaint": Inpainter,
 }
 
 

@@ -7,6 +7,7 @@ the code. Read next: `blocks` for the layers, `conv` for the plainest model.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -67,9 +68,11 @@ class Restorer(nn.Module):
         multiple_of: `restore` sees sizes that are multiples of this.
         image_size: Height and width that the model is bound to, or None if any size works.
         metadata: What the checkpoint said that the model came from; empty for a new one.
+        fills_holes: Missing pixels come as NaN, and only they are changed.
     """
 
     kind: ClassVar[str] = ""
+    fills_holes: ClassVar[bool] = False
     options: dict[str, Any]
     metadata: dict[str, Any]
 
@@ -131,6 +134,11 @@ class Restorer(nn.Module):
         self.criterion = loss  # type: ignore[assignment]
         self.options["loss"] = loss
 
+    @property
+    def missing(self) -> float:
+        """What a missing pixel comes as: black, or NaN for models that fill holes."""
+        return math.nan if self.fills_holes else 0.0
+
     def start_at(self, mean: float) -> None:
         """Let an untrained model begin by giving `mean` everywhere; the default does nothing."""
 
@@ -150,9 +158,36 @@ class Restorer(nn.Module):
         raw = self._raw(x)
         return torch.sigmoid(raw) if self.output == "sigmoid" else raw
 
-    def loss(self, damaged: Tensor, clean: Tensor) -> dict[str, Tensor]:
-        """What training minimises, as named terms whose sum counts; means over all pixels."""
-        raw = self._raw(damaged).float()
+    def preparing(self, epochs: int) -> int:
+        """How many epochs at the start of a run of `epochs` do not teach the whole model yet.
+
+        They count neither for the best weights nor for patience; less than `epochs`.
+        """
+        return 0
+
+    def reach_epoch(self, epoch: int, epochs: int) -> None:
+        """Training calls this as each epoch begins, counted from 0; the default does nothing.
+
+        What is done here must follow from the two numbers alone, so that a resumed run goes on as
+        an unbroken one would.
+        """
+
+    def loss(
+        self, damaged: Tensor, clean: Tensor, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What training minimises, as named terms whose sum counts; means over all pixels.
+
+        All chance that a model's loss needs comes from `generator`.
+        """
+        return self.distance(self._raw(damaged).float(), clean)
+
+    def distance(self, raw: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """How far an image is from the clean one, by the chosen loss.
+
+        Args:
+            raw: (B, C, H, W) before the output's activation, float32.
+            clean: Same shape.
+        """
         if self.criterion == "bce":
             return {"bce": F.binary_cross_entropy_with_logits(raw, clean)}
         restored = torch.sigmoid(raw) if self.output == "sigmoid" else raw

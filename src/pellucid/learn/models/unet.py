@@ -165,6 +165,11 @@ class UNet(Restorer):
 
     def restore(self, x: Tensor) -> Tensor:
         """The restored image before the output's activation."""
+        made = self.network(x)
+        return x + made if self.residual else made
+
+    def network(self, x: Tensor) -> Tensor:
+        """What the layers make of an image: the image, or what to add to it."""
         features = self.first(self.fold(x))
         shallow = features
         skips: list[Tensor] = []
@@ -180,9 +185,8 @@ class UNet(Restorer):
             else:
                 features = features + skipped
             features = body(features)
-        change = self.unfold(self.last(features + shallow))
-        restored: Tensor = x + change if self.residual else change
-        return restored
+        made: Tensor = self.unfold(self.last(features + shallow))
+        return made
 
 
 def _down(how: Down, inputs: int, outputs: int, bias: bool) -> nn.Module:

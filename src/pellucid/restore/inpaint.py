@@ -1,0 +1,214 @@
+"""Fill what is missing from a picture: scratches, lettering, holes. Known pixels stay as they are.
+
+A mask says what is missing: white, which is anything but black. The network is shown only windows
+that hold some of it, and only missing pixels are written back. Read next: `denoise`, the same for
+noise.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid import __version__
+from pellucid.errors import CheckpointError, OptionError
+from pellucid.images import Picture, picture_of, read, write
+from pellucid.images.picture import scaled, unscaled
+from pellucid.restore import tiles, zoo
+from pellucid.restore.runtime import Runner
+from pellucid.restore.twins import Twins, is_grey, open_twins
+
+if TYPE_CHECKING:
+    from pellucid.learn.models import Restorer
+
+Pixels = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def inpaint(
+    image: str | Path | NDArray[Any] | Picture,
+    mask: str | Path | NDArray[Any] | Picture,
+    *,
+    model: str | Path | Runner | Twins | Restorer | None = None,
+    device: str = "auto",
+    tile: int | None = None,
+    threads: int | None = None,
+) -> Pixels:
+    """The picture with its missing parts filled, as float32; integers come back in [0, 1].
+
+    Args:
+        image: A file, a `Picture`, or an array (H, W) or (H, W, C), C 1 or 3.
+        mask: Of the same height and width; missing wherever any channel is not 0.
+        model: One that fills holes: a shipped name, a file or run folder, or a model in memory.
+            None takes `zoo.INPAINT`, or its twin for grey pictures.
+        device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
+        tile: Side in pixels of the windows that a large picture is cut into.
+        threads: Processor threads; all that this process may use unless given.
+
+    Returns:
+        (H, W, C), or (H, W) for an array (H, W); upright for a file.
+
+    Raises:
+        PellucidError: Picture, mask or model cannot be opened or do not fit together.
+    """
+    flat = isinstance(image, np.ndarray) and image.ndim == 2
+    runner = open_twins(model or _default(), device=device, threads=threads)
+    filled = fill(_picture(image), missing(mask), runner, tile=tile).pixels
+    return filled[..., 0] if flat else filled
+
+
+def inpaint_file(
+    source: str | Path,
+    mask: str | Path,
+    target: str | Path,
+    *,
+    model: str | Path | None = None,
+    device: str = "auto",
+) -> float:
+    """Fill a picture file and write it with all else as it was; upright.
+
+    Returns:
+        The share of its pixels that was missing.
+
+    Raises:
+        PellucidError: A file cannot be read or written, or they do not fit together.
+    """
+    lost = missing(mask)
+    runner = open_twins(model or _default(), device=device)
+    picture = read(source)
+    write(target, fill(picture, lost, runner))
+    return float(lost.mean())
+
+
+def missing(mask: str | Path | NDArray[Any] | Picture) -> Mask:
+    """Where a mask is not black, (H, W)."""
+    samples = _picture(mask).samples
+    found: Mask = (samples != 0).any(axis=2)
+    return found
+
+
+def fill(
+    picture: Picture,
+    lost: Mask,
+    runner: Runner | Twins,
+    *,
+    tile: int | None = None,
+    warn: Callable[[str], None] = lambda message: warnings.warn(message, stacklevel=3),
+) -> Picture:
+    """The picture, upright, with the pixels filled that are lost; all others bit for bit.
+
+    Args:
+        picture: Any picture; alpha stays as it is, and floats outside [0, 1] are cut off for the
+            network.
+        lost: (H, W), True where a pixel is missing from the upright picture.
+        runner: From `twins.open_twins` or `runtime.open_model`.
+        tile: Side in pixels of the windows that a large picture is cut into.
+        warn: Told where a hole is wider than the network can see.
+
+    Raises:
+        OptionError: Sizes differ, everything is missing, or the model fills no holes.
+    """
+    picture = picture.upright()
+    samples = picture.samples
+    if lost.shape != samples.shape[:2]:
+        raise OptionError(
+            f"the mask is {lost.shape[1]}x{lost.shape[0]} but the picture is "
+            f"{picture.width}x{picture.height} (as it is viewed); make them equal"
+        )
+    if lost.all():
+        raise OptionError("the mask is white everywhere, so nothing of the picture is known; "
+                          "white is for what is missing, black for what is to stay")  # fmt: skip
+    known = samples.copy()
+    known[lost] = 0  # a red scratch does not make a grey picture one of colours
+    grey = is_grey(known)
+    if isinstance(runner, Twins):
+        runner = runner.suited(1 if grey else 3)
+    if not getattr(runner, "fills_holes", False):
+        raise OptionError(
+            f"model '{runner.name}' fills no holes; train one with a recipe such as "
+            "'inpaint' ([model] name = \"inpaint\")"
+        )
+    seen = known[..., :1] if grey and runner.channels == 1 else known
+    out = samples.copy()
+
+    def read_window(rows: slice, columns: slice) -> Pixels:
+        pixels = np.clip(scaled(seen[rows, columns]), 0, 1)
+        pixels[lost[rows, columns] | ~np.isfinite(pixels).all(axis=2)] = np.nan
+        return pixels
+
+    def write_window(rows: slice, columns: slice, made: Pixels) -> None:
+        here = lost[rows, columns]
+        if here.any():
+            if not np.isfinite(made[here]).all():
+                raise CheckpointError(f"model '{runner.name}' answered with NaN; it is damaged")
+            out[rows, columns][here] = unscaled(np.clip(made[here], 0, 1), out.dtype)
+
+    def network(windows: Pixels) -> Pixels:
+        holes = np.isnan(windows).any(axis=(1, 2, 3))
+        made = windows.copy()
+        if holes.any():
+            made[holes] = _through(windows[holes], runner)
+        return made
+
+    cut = tiles.plan(
+        *lost.shape,
+        halo=runner.halo,
+        multiple=runner.multiple_of,
+        tile=tile,
+        size=runner.image_size,
+    )
+    tiles.run(cut, network, read_window, write_window)
+    if runner.halo is not None and _depth(lost) > runner.halo:
+        warn(
+            f"a hole is deeper than the {runner.halo} pixels that model '{runner.name}' sees, so "
+            "its middle is filled without seeing anything of the picture"
+        )
+    made = f"Holes filled by pellucid {__version__}, model {runner.name}."
+    return replace(picture.with_samples(out), derivation=made)
+
+
+def _default() -> str:
+    if zoo.INPAINT not in zoo.names():
+        raise OptionError(
+            "no model that fills holes is in the box; train one, 'pellucid train inpaint -o RUN', "
+            "and give it as --model RUN"
+        )
+    return zoo.INPAINT
+
+
+def _through(windows: Pixels, runner: Runner) -> Pixels:
+    """Windows (B, H, W, C) through a network that may have another number of channels."""
+    images = windows.transpose(0, 3, 1, 2)
+    count, channels = images.shape[:2]
+    if channels == runner.channels:
+        made = runner(np.ascontiguousarray(images))
+    elif channels == 1:
+        made = runner(images.repeat(3, axis=1)).mean(axis=1, keepdims=True)
+    else:
+        planes = np.ascontiguousarray(images).reshape(count * channels, 1, *images.shape[2:])
+        made = runner(planes).reshape(images.shape)
+    return made.transpose(0, 2, 3, 1)
+
+
+def _depth(lost: Mask) -> int:
+    """How far the innermost missing pixel is from a known one, in steps along rows and columns."""
+    far = np.where(lost, np.iinfo(np.int32).max // 2, 0).astype(np.int32)
+    for axis in (0, 1):
+        for direction in (1, -1):
+            lines = np.moveaxis(far, axis, 0)[::direction]
+            for before, line in pairwise(lines):
+                np.minimum(line, before + 1, out=line)
+    return int(far.max())
+
+
+def _picture(image: str | Path | NDArray[Any] | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    return read(image).upright() if isinstance(image, str | Path) else picture_of(image)
