@@ -181,9 +181,7 @@ def _loss(stage: dict[str, Any]) -> str:
     return f"in {stage['loss']}, " if "loss" in stage else ""
 
 
-def _card(
-    name: str, card: dict[str, Any], flops: float, losses: dict[str, float] | None
-) -> str:
+def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float] | None) -> str:
     told, training = card["recipe"], card["training"]
     (found,) = card["scores"].values()
     rows = [

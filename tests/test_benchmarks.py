@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -490,3 +492,53 @@ def test_few_pictures_are_taken_from_all_over(bench: Bench) -> None:
     assert part.validation is data.validation
     assert part.test is data.test
     assert bench("pretraining").few(data, 0) is data
+
+
+# features
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Bright bars of four directions, in files of the form that MNIST is published in."""
+    folder = tmp_path / "shelf" / "mnist"
+    folder.mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    for part, count in (("train", 120), ("t10k", 40)):
+        labels = (np.arange(count) % 4).astype(np.uint8)
+        pictures = chance.integers(0, 60, (count, 12, 12), np.uint8)
+        for picture, label in zip(pictures, labels, strict=True):
+            at = 3 * label
+            picture[at : at + 3] = 220
+        for kind, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+            head = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)
+            with gzip.open(folder / f"{part}-{kind}-ubyte.gz", "wb") as file:
+                file.write(head + array.tobytes())
+    monkeypatch.setenv("PELLUCID_DATA", str(tmp_path / "shelf"))
+    return tmp_path
+
+
+def test_features_score_recipes_and_models_beside_pca(
+    bench: Bench, small_mnist: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sklearn.decomposition import PCA
+
+    from commands import untrained
+
+    features = bench("features")
+    out, runs = small_mnist / "f.json", small_mnist / "runs"
+    given = ["--data", "mnist", "--sizes", "2", "3", "--recipe", "r3-code", "--runs", str(runs)]
+    small = ["--set", "train.epochs=1", "--set", "model.channels=[2]"]
+    model = untrained(small_mnist / "m.safetensors")
+    features.main([*given, *small, "--model", str(model), "-o", str(out)])
+    told = json.loads(out.read_text())["data"]["mnist"]
+    assert set(told) == {"PCA 2", "PCA 3", "r3-code 2", "r3-code 3", str(model)}
+    assert told["r3-code 3"]["numbers"] == 3
+    assert told[str(model)]["numbers"] == 4 * 6 * 6
+    assert all(set(row) == {"numbers", "mse", "knn", "probe"} for row in told.values())
+    data = features.Known("mnist")
+    assert (data.train.shape, data.test.shape) == ((120, 144), (40, 144))
+    theirs = PCA(3).fit(data.train)
+    rebuilt = theirs.inverse_transform(theirs.transform(data.test))
+    assert told["PCA 3"]["mse"] == pytest.approx(np.square(rebuilt - data.test).mean(), rel=1e-3)
+    assert told["PCA 3"]["knn"] == 1
+    assert "| mnist | r3-code       | 3 " in capsys.readouterr().out

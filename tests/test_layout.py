@@ -25,7 +25,12 @@ from pellucid import images
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "pellucid"
 
-ROOMS = ("errors", "options", "images", "learn", "restore", "uses", "report", "server", "cli")
+ROOMS = (
+    *("errors", "options", "images", "learn", "restore", "uses"),
+    # One module, named as what it brings the package to.
+    "sklearn",
+    *("report", "server", "cli"),
+)
 
 ORDER = {
     "images": "kinds exif files picture colours png standard tiff modality dicom derived scans pdf "
@@ -38,14 +43,15 @@ ORDER = {
     "pixel_errors reconstruction pixel_reconstruction detector detector_files",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise inpaint unfinished files",
-    "uses": "__init__ defect_scores defect_folders false_alarms heat_maps detect defect_report",
-    "cli": "answers cleaning detecting inpainting networks __init__ __main__",
+    "uses": "__init__ embed code_scores code_map features defect_scores defect_folders "
+    "false_alarms heat_maps detect defect_report",
+    "cli": "answers cleaning detecting embedding inpainting networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime",
+    "torch": "learn report restore.runtime uses.embed uses.features sklearn",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",
@@ -55,7 +61,7 @@ HOMES = {
     "openvino": "restore.openvino",
     "matplotlib": "report.plots",
     "fontTools": "learn.pages",
-    "sklearn": "",
+    "sklearn": "uses.code_scores uses.code_map sklearn",
     "skimage": "report.baselines",
     "scipy": "report.baselines uses.defect_scores",
     "bm3d": "report.baselines",
@@ -231,7 +237,10 @@ def test_every_private_word_has_a_hint() -> None:
 
 # What stays light.
 
-VERBS = ("denoise", "damage", "train", "evaluate", "export", "models", "datasets", "demo")
+VERBS = (
+    *("denoise", "damage", "train", "evaluate", "embed", "export"),
+    *("models", "datasets", "demo"),
+)
 HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "skimage", "scipy", "torchmetrics")
 
 
@@ -342,6 +351,7 @@ def test_a_cold_denoise_of_a_512_square_takes_less_than_a_second_and_a_half(
         "train digits -o run",
         "damage x.png -o pairs --with gaussian:0.1",
         "evaluate run --data digits",
+        "embed run digits -o codes.npz",
         "export run -o m.onnx",
         "datasets",
     ],
