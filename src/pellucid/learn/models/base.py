@@ -150,9 +150,21 @@ class Restorer(nn.Module):
         raw = self._raw(x)
         return torch.sigmoid(raw) if self.output == "sigmoid" else raw
 
-    def loss(self, damaged: Tensor, clean: Tensor) -> dict[str, Tensor]:
-        """What training minimises, as named terms whose sum counts; means over all pixels."""
-        raw = self._raw(damaged).float()
+    def loss(
+        self, damaged: Tensor, clean: Tensor, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What training minimises, as named terms whose sum counts; means over all pixels.
+
+        Args:
+            damaged: What the model is given, (B, C, H, W).
+            clean: What it should give, same shape.
+            generator: Where a model that draws takes its chance from; plain ones ignore it.
+        """
+        return self._compared(self._raw(damaged), clean)
+
+    def _compared(self, raw: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        """The chosen distance between the output before its activation and the clean image."""
+        raw = raw.float()
         if self.criterion == "bce":
             return {"bce": F.binary_cross_entropy_with_logits(raw, clean)}
         restored = torch.sigmoid(raw) if self.output == "sigmoid" else raw
