@@ -7,14 +7,18 @@ from typing import Any
 from pellucid.errors import unknown
 from pellucid.learn.models.base import Autoencoder, Restorer
 from pellucid.learn.models.conv import ConvAutoencoder
+from pellucid.learn.models.sparse import SparseAutoencoder
 from pellucid.learn.models.summary import Summary, summary
 from pellucid.learn.models.unet import UNet
+from pellucid.learn.models.variational import VariationalAutoencoder
 
 __all__ = ["MODELS", "Autoencoder", "Restorer", "Summary", "create", "summary"]
 
 MODELS: dict[str, type[Restorer]] = {
     "conv": ConvAutoencoder,
+    "sparse": SparseAutoencoder,
     "unet": UNet,
+    "variational": VariationalAutoencoder,
 }
 
 
