@@ -32,18 +32,19 @@ ORDER = {
     "sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known sources arrays folders clean_photos medical_images pages "
-    "datasets pairs models.base models.layers models.blocks models.conv models.unet models.summary "
-    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
+    "datasets pairs models.base models.layers models.blocks models.conv models.sparse models.unet "
+    "models.variational models.summary models.__init__ frechet recipes checkpoints muon lesson "
+    "revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
-    "uses": "__init__",
-    "cli": "answers cleaning networks __init__ __main__",
+    "uses": "__init__ priors generate",
+    "cli": "answers cleaning networks generating __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime",
+    "torch": "learn report restore.runtime uses",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints restore.runtime",
     "onnx": "learn.export learn.rounding",
@@ -53,7 +54,7 @@ HOMES = {
     "openvino": "restore.openvino",
     "matplotlib": "report.plots",
     "fontTools": "learn.pages",
-    "sklearn": "",
+    "sklearn": "uses.priors",
     "skimage": "report.baselines",
     "scipy": "report.baselines",
     "bm3d": "report.baselines",
@@ -227,7 +228,17 @@ def test_every_private_word_has_a_hint() -> None:
 
 # What stays light.
 
-VERBS = ("denoise", "damage", "train", "evaluate", "export", "models", "datasets", "demo")
+VERBS = (
+    "denoise",
+    "damage",
+    "train",
+    "evaluate",
+    "export",
+    "models",
+    "datasets",
+    "demo",
+    "generate",
+)
 HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "skimage", "scipy", "torchmetrics")
 
 
@@ -339,6 +350,7 @@ def test_a_cold_denoise_of_a_512_square_takes_less_than_a_second_and_a_half(
         "damage x.png -o pairs --with gaussian:0.1",
         "evaluate run --data digits",
         "export run -o m.onnx",
+        "generate run -o grid.png",
         "datasets",
     ],
 )

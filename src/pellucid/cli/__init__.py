@@ -1,7 +1,8 @@
 """The command line: one command for each verb. It translates, and computes nothing.
 
 Answers go to standard output, progress to standard error. Exit codes: 0 all done, 2 the user's
-input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cleaning`, `networks`.
+input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cleaning`, `networks`,
+`generating`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typer.exceptions import TyperException
 from pellucid import __version__
 from pellucid.cli.answers import say
 from pellucid.cli.cleaning import damage, denoise
+from pellucid.cli.generating import generate
 from pellucid.cli.networks import datasets, demo, evaluate, export, models, train
 from pellucid.errors import OptionError, PellucidError, making
 
@@ -43,7 +45,7 @@ def _main(
     """Clean pictures, and convolutional autoencoders to make, compare and take apart."""
 
 
-for _verb in (demo, denoise, damage, train, evaluate, export, models, datasets):
+for _verb in (demo, denoise, damage, train, evaluate, export, generate, models, datasets):
     app.command()(_verb)
 
 
