@@ -38,20 +38,22 @@ ORDER = {
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known imagenet sources arrays folders clean_photos medical_images "
     "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
-    "models.stacked models.pretrained models.unet models.inpainter models.summary "
-    "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise "
+    "models.stacked models.pretrained models.sparse models.unet models.inpainter "
+    "models.variational models.summary models.__init__ frechet recipes checkpoints muon lesson "
+    "revive training export rounding quantise "
     "pixel_errors reconstruction pixel_reconstruction detector detector_files",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise inpaint unfinished files",
-    "uses": "__init__ embed code_scores code_map features defect_scores defect_folders "
-    "false_alarms heat_maps detect defect_report",
-    "cli": "answers cleaning detecting embedding inpainting networks __init__ __main__",
+    "uses": "__init__ embed code_scores code_map features priors generate defect_scores "
+    "defect_folders false_alarms heat_maps detect defect_report",
+    "cli": "answers cleaning detecting embedding generating inpainting networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime uses.embed uses.features sklearn",
+    "torch": "learn report restore.runtime uses.embed uses.features uses.priors uses.generate "
+    "sklearn",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",
@@ -61,7 +63,7 @@ HOMES = {
     "openvino": "restore.openvino",
     "matplotlib": "report.plots",
     "fontTools": "learn.pages",
-    "sklearn": "uses.code_scores uses.code_map sklearn",
+    "sklearn": "uses.code_scores uses.code_map uses.priors sklearn",
     "skimage": "report.baselines",
     "scipy": "report.baselines uses.defect_scores",
     "bm3d": "report.baselines",
@@ -238,7 +240,7 @@ def test_every_private_word_has_a_hint() -> None:
 # What stays light.
 
 VERBS = (
-    *("denoise", "damage", "train", "evaluate", "embed", "export"),
+    *("denoise", "damage", "train", "evaluate", "embed", "generate", "export"),
     *("models", "datasets", "demo"),
 )
 HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "skimage", "scipy", "torchmetrics")
@@ -353,6 +355,7 @@ def test_a_cold_denoise_of_a_512_square_takes_less_than_a_second_and_a_half(
         "evaluate run --data digits",
         "embed run digits -o codes.npz",
         "export run -o m.onnx",
+        "generate run -o grid.png",
         "datasets",
     ],
 )

@@ -12,6 +12,7 @@ from torch import nn
 from pellucid.errors import OptionError
 from pellucid.learn.models import MODELS, Autoencoder, ConvAutoencoder, Restorer, create, summary
 from pellucid.learn.models.blocks import DOWN, UP
+from pellucid.learn.models.sparse import SPARSITIES
 
 
 def conv_choices() -> list[dict[str, object]]:
@@ -43,6 +44,11 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
         "pretrained",
         {"encoder": "vgg16", "stages": 1, "weights": "random", "widest": 4, "image_channels": 3},
     ),
+    *[
+        ("sparse", {"channels": (4, 6), "code_channels": 5, "active": 2, "sparsity": sparsity})
+        for sparsity in SPARSITIES
+    ],
+    ("sparse", {"channels": (4,), "loss": "bce", "image_channels": 3}),
     ("unet", {"channels": (4, 6, 8), "blocks": 1}),
     ("unet", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
     ("unet", {"channels": (4, 6), "down": "max", "up": "bilinear", "skip": "concat"}),
@@ -50,6 +56,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("unet", {"channels": (4, 6), "residual": False, "output": "sigmoid", "loss": "bce"}),
     ("inpaint", {"channels": (4, 6), "blocks": 1}),
     ("inpaint", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
+    ("variational", {"channels": (4, 6), "code_channels": 2, "free_bits": 0.1}),
+    ("variational", {"channels": (4,), "likelihood": "gaussian", "learned_scale": True}),
+    ("variational", {"channels": (4, 6), "down": "max", "up": "transpose", "image_channels": 3}),
 ]
 IDS = [f"{kind}-{'-'.join(map(str, options.values()))}" for kind, options in VARIANTS]
 
@@ -229,6 +238,18 @@ def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
         ("unet", {"up": "unpool"}, "model 'conv' can unpool"),
         ("unet", {"output": "sigmoid"}, "residual"),
         ("unet", {"loss": "mae"}, "unknown loss 'mae'"),
+        ("sparse", {"sparsity": "top"}, "unknown sparsity 'top'; did you mean 'topk'"),
+        ("sparse", {"active": 65}, "active is 65, but the code has 64"),
+        ("sparse", {"sparsity": "kl", "rate": 1.0}, "rate is 1.0; a share"),
+        ("sparse", {"weight": -1.0}, "weight is -1.0"),
+        ("sparse", {"up": "unpool"}, "model 'conv' can unpool"),
+        ("variational", {"up": "unpool"}, "'variational' upsamples by .*, not 'unpool'"),
+        ("variational", {"likelihood": "gauss"}, "did you mean 'gaussian'"),
+        ("variational", {"beta": -1.0}, "beta is -1.0"),
+        ("variational", {"free_bits": float("nan")}, "free_bits is nan"),
+        ("variational", {"likelihood": "gaussian", "scale": 0.0}, "scale is 0.0"),
+        ("variational", {"learned_scale": True}, "no scale to learn"),
+        ("variational", {"likelihood": "gaussian", "binarized": True}, "black or white"),
         ("convv", {}, "unknown model 'convv'; did you mean 'conv'"),
     ],
 )

@@ -243,6 +243,47 @@ def tmp_path_of(tmp_path: Path, name: str) -> Path:
     return folder
 
 
+class Drawing(Restorer):
+    """Notes the seeds of the chance that its loss is given."""
+
+    kind = "drawing"
+
+    def __init__(self) -> None:
+        super().__init__(image_channels=1, multiple_of=1, output="linear", loss="mse")
+        self.layer = torch.nn.Conv2d(1, 1, 1)
+        self.seeds: dict[bool, list[int]] = {True: [], False: []}
+
+    def restore(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+    def loss(
+        self,
+        damaged: torch.Tensor,
+        clean: torch.Tensor,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, torch.Tensor]:
+        assert generator is not None
+        self.seeds[torch.is_grad_enabled()].append(generator.initial_seed())
+        return super().loss(damaged, clean, generator=generator)
+
+
+def test_a_model_that_draws_gets_chance_by_seed_epoch_and_step_alone() -> None:
+    def seeds(seed: int) -> dict[bool, list[int]]:
+        model = Drawing()
+        chosen = Train(epochs=3, batch=32, seed=seed)
+        train(model, data(), parse("gaussian:0.2"), chosen, device="cpu")
+        return model.seeds
+
+    one, again, other = seeds(0), seeds(0), seeds(1)
+    assert one == again
+    assert len(set(one[True])) == len(one[True]) == 3 * 2
+    # Validation draws the same in every epoch, lest losses differ by chance.
+    assert len(one[False]) == 3
+    assert len(set(one[False])) == 1
+    assert not set(one[True] + one[False]) & set(other[True] + other[False])
+
+
 def test_every_epoch_is_a_good_place_to_be_killed(tmp_path: Path) -> None:
     settings = {"epochs": 4, "ema": 0.9, "schedule": "cosine", "learning_rate": 0.05}
     unbroken = taught(**settings)

@@ -2,7 +2,7 @@
 
 Answers go to standard output, progress to standard error. Exit codes: 0 all done, 2 the user's
 input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cleaning`, `networks`,
-`embedding`.
+`embedding`, `generating`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pellucid.cli.answers import say
 from pellucid.cli.cleaning import damage, denoise
 from pellucid.cli.detecting import detect
 from pellucid.cli.embedding import embed
+from pellucid.cli.generating import generate
 from pellucid.cli.inpainting import inpaint
 from pellucid.cli.networks import datasets, demo, evaluate, export, models, train
 from pellucid.errors import OptionError, PellucidError, making
@@ -47,7 +48,10 @@ def _main(
     """Clean pictures, and convolutional autoencoders to make, compare and take apart."""
 
 
-for _verb in (demo, denoise, inpaint, damage, train, evaluate, embed, export, models, datasets):
+_VERBS = (
+    *(demo, denoise, inpaint, damage, train, evaluate, embed, generate, export, models, datasets),
+)
+for _verb in _VERBS:
     app.command()(_verb)
 app.add_typer(detect)
 

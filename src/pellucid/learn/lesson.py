@@ -29,6 +29,8 @@ from pellucid.learn.recipes import HALVED, OPEN, Train
 SHOWN = 8
 LARGEST_VALIDATION_CROP = 256
 VALIDATION_PIXELS = 2**21
+DRAWN = 11
+"""Last of the numbers that seed what a model draws in its loss, apart from damage and crops."""
 SCORES = (metrics.psnr, metrics.ssim, metrics.rmse)
 
 Row = dict[str, float | int]
@@ -184,9 +186,7 @@ class Lesson(pl.LightningModule):
         mine = mine if len(mine) else batch[:1]
         seeds = (settings.seed, 2, epoch, step, self.global_rank)
         damaged, clean = self._pair("train", mine, seeds, settings.crop)
-        chance = seeded(self.device, *seeds, 11)
-        terms = self.model.loss(damaged, clean, generator=chance)
-        loss: Tensor = torch.stack(list(terms.values())).sum()
+        loss = self._loss_of(damaged, clean, seeds)
         self._loss += loss.detach()
         return loss
 
@@ -240,15 +240,14 @@ class Lesson(pl.LightningModule):
             self.model.load_state_dict(self.average)
 
     def validation_step(self, step: int, _: int) -> None:
-        """Add up the scores of one batch; the same damage in every epoch."""
+        """Add up the scores of one batch; the same damage and draws in every epoch."""
         if step % self.trainer.world_size != self.global_rank:
             return
         count, size = len(self.pictures["validation"]), self._validation_batch
         batch = torch.arange(step * size, min((step + 1) * size, count))
-        damaged, clean = self._pair(
-            "validation", batch, (self.settings.seed, 3, step), self._validation_crop
-        )
-        loss = torch.stack(list(self.model.loss(damaged, clean).values())).sum()
+        seeds = (self.settings.seed, 3, step)
+        damaged, clean = self._pair("validation", batch, seeds, self._validation_crop)
+        loss = self._loss_of(damaged, clean, seeds)
         restored = self.model(damaged).float().clamp(0, 1)
         scores = [metric(restored, clean).sum() for metric in SCORES]
         self._sums += torch.stack([loss * len(batch), *scores, loss.new_tensor(len(batch))])
@@ -300,6 +299,12 @@ class Lesson(pl.LightningModule):
             )
         layout = machine.memory_format(self.device)
         return damaged.contiguous(memory_format=layout), clean.contiguous(memory_format=layout)
+
+    def _loss_of(self, damaged: Tensor, clean: Tensor, seeds: tuple[int, ...]) -> Tensor:
+        """The sum of the model's terms, with chance of its own for a model that draws."""
+        chance = seeded(self.device, *seeds, DRAWN)
+        terms = self.model.loss(damaged, clean, generator=chance)
+        return torch.stack(list(terms.values())).sum()
 
     # State
 

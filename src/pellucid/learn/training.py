@@ -26,7 +26,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.learn import checkpoints, machine
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import Lesson, Row, seeded
+from pellucid.learn.lesson import DRAWN, Lesson, Row, seeded
 from pellucid.learn.models import Restorer
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import OPEN, Train
@@ -190,10 +190,13 @@ def mean_loss(
         batch = torch.arange(start, min(start + size, len(pictures)))
         crop = None if pictures.uniform else min(pictures.smallest, 256)
         clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
+        seeds = (settings.seed, 4, start)
         if damaged is None:
-            chance = seeded(torch.device("cpu"), settings.seed, 4, start)
+            chance = seeded(torch.device("cpu"), *seeds)
             damaged = damage(clean, generator=chance, clip=clip, missing=model.missing)
-        total += float(sum(model.loss(damaged, clean).values())) * len(batch)
+        drawn = seeded(torch.device("cpu"), *seeds, DRAWN)
+        terms = model.loss(damaged, clean, generator=drawn)
+        total += float(sum(terms.values())) * len(batch)
     return total / len(pictures)
 
 

@@ -31,7 +31,7 @@ KEY = "pellucid"
 INPAINT = "inpaint"
 """What `pellucid inpaint` uses."""
 
-TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray", INPAINT: "inpaint-gray"}
+TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray"}
 """Models for colour, and the one for grey that was made beside each."""
 
 FAST = "-fast"

@@ -9,16 +9,20 @@ from pellucid.learn.models.base import Autoencoder, Restorer
 from pellucid.learn.models.conv import ConvAutoencoder
 from pellucid.learn.models.inpainter import Inpainter
 from pellucid.learn.models.pretrained import PretrainedAutoencoder
+from pellucid.learn.models.sparse import SparseAutoencoder
 from pellucid.learn.models.stacked import StackedAutoencoder
 from pellucid.learn.models.summary import Summary, summary
 from pellucid.learn.models.unet import UNet
+from pellucid.learn.models.variational import VariationalAutoencoder
 
 __all__ = ["MODELS", "Autoencoder", "Restorer", "Summary", "create", "summary"]
 
 MODELS: dict[str, type[Restorer]] = {
     "conv": ConvAutoencoder,
     "pretrained": PretrainedAutoencoder,
+    "sparse": SparseAutoencoder,
     "stacked": StackedAutoencoder,
+    "variational": VariationalAutoencoder,
     "unet": UNet,
     "inpaint": Inpainter,
 }

@@ -177,7 +177,10 @@ class Restorer(nn.Module):
     ) -> dict[str, Tensor]:
         """What training minimises, as named terms whose sum counts; means over all pixels.
 
-        All chance that a model's loss needs comes from `generator`.
+        Args:
+            damaged: What the model is given, (B, C, H, W).
+            clean: What it should give, same shape.
+            generator: Where a model that draws takes its chance from; plain ones ignore it.
         """
         return self.distance(self._raw(damaged).float(), clean)
 

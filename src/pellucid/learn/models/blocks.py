@@ -19,6 +19,8 @@ from pellucid.learn.models.layers import NARROW, ConvTranspose2d, NarrowConv2d
 
 Down = Literal["max", "avg", "stride"]
 Up = Literal["transpose", "nearest", "bilinear", "unpool", "transpose_upsample"]
+PlainUp = Literal["transpose", "nearest", "bilinear"]
+"""The ways up that need nothing of the encoder, and end in any head."""
 Norm = Literal["none", "batch", "group"]
 Activation = Literal["relu", "leaky_relu", "gelu", "silu"]
 
@@ -56,6 +58,15 @@ def check_choices(**choices: str) -> None:
     for what, given in choices.items():
         if given not in tables[what]:
             raise unknown(what, given, tables[what])
+
+
+def check_plain(kind: str, up: str) -> None:
+    """Refuse a way up that is not in `PlainUp`."""
+    if up not in ("transpose", "nearest", "bilinear"):
+        raise OptionError(
+            f"'{kind}' upsamples by transpose, nearest or bilinear, not '{up}'; "
+            "model 'conv' can unpool"
+        )
 
 
 def check_widths(channels: tuple[int, ...], kernel: int) -> None:

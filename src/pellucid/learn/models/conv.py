@@ -130,7 +130,8 @@ class ConvAutoencoder(Autoencoder):
         From a grey 0.5, a sigmoid trained with the mean squared error on dark images overshoots to
         black and never comes back: MNIST stays at 9.8 dB.
         """
-        last = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))][-1]
+        layers = (*self.decoder.modules(), *self.head.modules())
+        last = [m for m in layers if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))][-1]
         assert last.bias is not None
         mean = min(max(mean, 0.01), 0.99)
         nn.init.constant_(
@@ -178,11 +179,16 @@ class ConvAutoencoder(Autoencoder):
         return self._decode(*self._encode(x))
 
     def _encode(self, x: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        features, places = self._features(x)
+        return self.to_code(features), places
+
+    def _features(self, x: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """What the code is made of, flat where it is dense; and the places of the maxima."""
         places: list[Tensor | None] = []
         for level in self.encoder:
             x, indices = level(x)
             places.append(indices)
-        return self.to_code(x.flatten(1) if self.grid else x), places
+        return x.flatten(1) if self.grid else x, places
 
     def _decode(self, code: Tensor, places: list[Tensor | None]) -> Tensor:
         x = self.from_code(code)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pellucid.learn.models.base import Loss
-from pellucid.learn.models.blocks import Activation, Down, Norm, convolution
-from pellucid.learn.models.unet import SkipUp, UNet, silence
+from pellucid.learn.models.blocks import Activation, Down, Norm, PlainUp, convolution
+from pellucid.learn.models.unet import UNet, silence
 
 
 class Inpainter(UNet):
@@ -48,7 +48,7 @@ class Inpainter(UNet):
         kernel: int = 3,
         unshuffle: int = 1,
         down: Down = "stride",
-        up: SkipUp = "transpose",
+        up: PlainUp = "transpose",
         norm: Norm = "none",
         activation: Activation = "relu",
         loss: Loss = "l1",

@@ -17,6 +17,7 @@ from pellucid.learn.models.base import Autoencoder, Loss, Output
 from pellucid.learn.models.blocks import (
     Decoding,
     Norm,
+    PlainUp,
     check_choices,
     convolution,
     initialise,
@@ -24,7 +25,6 @@ from pellucid.learn.models.blocks import (
 
 Encoder = Literal["vgg16", "efficientnet_lite0"]
 Known = Literal["imagenet", "random"]
-PretrainedUp = Literal["transpose", "nearest", "bilinear"]
 
 
 class PretrainedAutoencoder(Autoencoder):
@@ -69,7 +69,7 @@ class PretrainedAutoencoder(Autoencoder):
         weights: Known = "imagenet",
         widest: int | None = None,
         code_channels: int | None = None,
-        up: PretrainedUp = "nearest",
+        up: PlainUp = "nearest",
         norm: Norm = "none",
         output: Output = "sigmoid",
         loss: Loss = "mse",

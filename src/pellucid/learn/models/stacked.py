@@ -146,11 +146,11 @@ class StackedAutoencoder(ConvAutoencoder):
             raw = self._there_and_back(given, 0)[..., :height, :width].float()
             return self.distance(raw, clean)
         with torch.no_grad():
-            given, wanted = (self._features(x, self.due) for x in (damaged, clean))
+            given, wanted = (self._input_of(x, self.due) for x in (damaged, clean))
         back = self._there_and_back(self._corrupted(given, generator), self.due).float()
         return {f"level_{self.due}": F.mse_loss(back, wanted.float())}
 
-    def _features(self, x: Tensor, level: int) -> Tensor:
+    def _input_of(self, x: Tensor, level: int) -> Tensor:
         """What the levels outside of this one make of images: its own input."""
         x = self._pad(x)
         for part in self.encoder[:level]:

@@ -18,15 +18,15 @@ from pellucid.learn.models.blocks import (
     Activation,
     Down,
     Norm,
+    PlainUp,
     Reach,
     check_choices,
+    check_plain,
     check_widths,
     convolution,
     finish,
     upsampling,
 )
-
-SkipUp = Literal["transpose", "nearest", "bilinear"]
 
 
 class Residual(nn.Module):
@@ -95,7 +95,7 @@ class UNet(Restorer):
         kernel: int = 3,
         unshuffle: int = 1,
         down: Down = "stride",
-        up: SkipUp = "transpose",
+        up: PlainUp = "transpose",
         skip: Literal["add", "concat"] = "add",
         bias: bool = False,
         norm: Norm = "none",
@@ -196,18 +196,14 @@ def _down(how: Down, inputs: int, outputs: int, bias: bool) -> nn.Module:
     return nn.Sequential(pool, convolution(inputs, outputs, kernel=1, bias=bias))
 
 
-def _up(how: SkipUp, inputs: int, outputs: int, bias: bool) -> nn.Module:
+def _up(how: PlainUp, inputs: int, outputs: int, bias: bool) -> nn.Module:
     if how == "transpose":
         return nn.ConvTranspose2d(inputs, outputs, 2, 2, bias=bias)
     return nn.Sequential(convolution(inputs, outputs, kernel=1, bias=bias), upsampling(how))
 
 
 def _check(up: str, skip: str, unshuffle: int, blocks: int, residual: bool, output: str) -> None:
-    if up not in ("transpose", "nearest", "bilinear"):
-        raise OptionError(
-            f"'unet' upsamples by transpose, nearest or bilinear, not '{up}'; "
-            "model 'conv' can unpool"
-        )
+    check_plain("unet", up)
     if skip not in ("add", "concat"):
         raise OptionError(f"skip is '{skip}'; 'add' and 'concat' are possible")
     if unshuffle not in (1, 2, 4):
