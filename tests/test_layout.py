@@ -41,7 +41,7 @@ ORDER = {
     "models.__init__ recipes checkpoints muon lesson revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
-    "uses": "__init__ embed code_scores code_map features",
+    "uses": "__init__ gallery embed code_scores code_map features",
     "cli": "answers cleaning embedding networks __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
