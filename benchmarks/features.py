@@ -11,7 +11,8 @@ squares with a constant on one column for each class, and the largest column win
 scaling, no chance. It is that of the figures which are measured against: PCA of the 60,000 training
 pictures of MNIST with 16 / 32 / 64 components comes to .0269 / .0168 / .0090, 96.3 / 97.6 / 97.5 %
 and 77.2 / 83.5 / 85.7 %; a logistic regression or a ridge on scaled codes gives others. Neighbours
-and probe learn from training and validation pictures together, and so does PCA.
+and probe learn from training and validation pictures together, and so does PCA; fewer of them than
+the 60,000 lower the figures, above all those of neighbours.
 
 A recipe is trained once for each data set and size, with `model.code_size` set; a run that is there
 already is not made again. A model that is given brings its own size.

@@ -21,7 +21,8 @@ from pellucid.uses.code_scores import (  # noqa: E402
     purity,
     score,
 )
-from pellucid.uses.embed import Embedding, Gallery  # noqa: E402
+from pellucid.uses.embed import Embedding  # noqa: E402
+from pellucid.uses.gallery import Gallery  # noqa: E402
 
 
 def blobs(count: int = 120, apart: float = 8.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +89,13 @@ def test_the_probe_is_least_squares_and_no_scaling_moves_it() -> None:
     scale, shift = np.array([1, 10, 0.1, 3]), 5
     moved = linear_probe(train * scale + shift, test * scale + shift, labels[:80], labels[80:])
     assert moved == expected
+
+
+def test_the_probe_stands_numbers_that_are_always_nothing_or_twice_the_same() -> None:
+    points, labels = blobs(apart=1.5)
+    expected = linear_probe(points[:80], points[80:], labels[:80], labels[80:])
+    more = np.column_stack([points, np.zeros(120), points[:, :2]]).astype(np.float32)
+    assert linear_probe(more[:80], more[80:], labels[:80], labels[80:]) == expected
 
 
 def test_a_class_that_was_not_learnt_is_never_right() -> None:

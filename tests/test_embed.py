@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 
 from commands import Command, noisy, untrained  # noqa: E402 (after the skip)
 from pellucid import images  # noqa: E402
-from pellucid.errors import DataError, OptionError  # noqa: E402
+from pellucid.errors import OptionError  # noqa: E402
 from pellucid.images import Picture  # noqa: E402
 from pellucid.learn import checkpoints  # noqa: E402
 from pellucid.learn.models import Autoencoder, create  # noqa: E402
 from pellucid.uses import embed as module  # noqa: E402
-from pellucid.uses.embed import embed, gallery  # noqa: E402
+from pellucid.uses.embed import embed  # noqa: E402
 
 
 @pytest.fixture
@@ -319,13 +319,3 @@ def test_real_pictures_of_many_sizes(real: Callable[[str], Path], spatial: Path)
     found = embed(spatial, real("set12"))
     assert len(found) == 12
     assert np.isfinite(found.codes).all()
-
-
-def test_a_gallery_of_a_split_that_is_not_there_says_which_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    noisy(tmp_path / "set12" / "a.png")
-    monkeypatch.setenv("PELLUCID_DATA", str(tmp_path))
-    assert gallery("set12").names == ("a.png",)
-    with pytest.raises(DataError, match="'set12' has no train pictures; it has: test, all"):
-        gallery("set12", "train")

@@ -92,8 +92,9 @@ def embed(
         raise OptionError("--json tells of codes; add -o codes.npz or --scores, or leave it out")
     from pellucid.uses.code_scores import classes_of
     from pellucid.uses.code_scores import compared as judge
-    from pellucid.uses.embed import coding, gallery, opened
+    from pellucid.uses.embed import coding, opened
     from pellucid.uses.embed import embed as encode
+    from pellucid.uses.gallery import gallery
 
     stream = sys.stderr if str(json_file) == STREAM else sys.stdout
     network: Any = coding(model) if coded else opened(model)
@@ -101,8 +102,8 @@ def embed(
     if scores:  # before the work, and not after it
         classes_of(pictures.labels)
     if features:
-        _draw_features(network, pictures, features)
-        print(f"{features}: filters and maps of {pictures.names[0]}", file=stream)
+        shown = _draw_features(network, pictures, features)
+        print(f"{features}: filters and maps of {shown}", file=stream)
     if not coded:
         return
     found = encode(
@@ -178,11 +179,13 @@ def _draw_neighbours(found: Any, path: Path, count: int) -> None:
     )
 
 
-def _draw_features(network: Any, pictures: Any, path: Path) -> None:
+def _draw_features(network: Any, pictures: Any, path: Path) -> str:
+    """Write the picture; the name of what was looked at."""
     from pellucid.report.panel import panel
     from pellucid.uses.features import features, grid
 
-    shown = grid(features(network, pictures.pages(0)[0]))
+    name, picture = pictures.first()
+    shown = grid(features(network, picture))
     panel(
         shown.cells,
         path,
@@ -191,6 +194,7 @@ def _draw_features(network: Any, pictures: Any, path: Path) -> None:
         note="Filters: grey does nothing, light adds, dark takes away. Maps: white is strongest; "
         "of each level those that vary most.",
     )
+    return str(name)
 
 
 def _count(done: int, total: int) -> None:

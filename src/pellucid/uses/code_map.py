@@ -34,6 +34,8 @@ COLOURS = (
     *((76, 120, 168), (228, 87, 46), (59, 125, 79), (178, 121, 162), (157, 117, 93)),
     *((238, 186, 48), (46, 170, 190), (214, 39, 110), (120, 120, 120), (110, 78, 200)),
 )
+PIECE = 4096
+
 LEGEND = 26
 """Most classes that are named beside a map."""
 
@@ -166,7 +168,9 @@ def nearest_rows(
     codes: NDArray[np.floating], row: int, count: int
 ) -> tuple[list[int], list[float]]:
     """The rows whose codes are nearest to that of `row`, without it, and their distances."""
-    away = np.linalg.norm(codes - codes[row], axis=1).astype(np.float64)
+    starts = range(0, len(codes), PIECE)  # the differences of all at once would be a second set
+    parts = [np.linalg.norm(codes[i : i + PIECE] - codes[row], axis=1) for i in starts]
+    away = np.concatenate(parts).astype(np.float64)
     away[row] = np.inf
     order = np.argsort(away, kind="stable")[: min(count, len(codes) - 1)]
     return order.tolist(), away[order].tolist()

@@ -17,6 +17,7 @@ from pellucid.learn.sources import TEST, fitted, in_channels
 from pellucid.uses.embed import Embedding
 
 NEIGHBOURS = 5
+PIECE = 4096
 LEAST = 20
 """Fewest pictures of a data set's own test part that are judged on."""
 
@@ -174,17 +175,27 @@ def score(train: Codes, test: Codes, labels: Labels, answers: Labels) -> Score:
 def linear_probe(train: Codes, test: Codes, labels: Labels, answers: Labels) -> float:
     """The share that least squares on one column for each class gives the right class.
 
-    No setting and no chance: it scores PCA of MNIST's pixels with 16 / 32 / 64 numbers at
-    77.2 / 83.5 / 85.7 %.
+    No setting, no chance, and the scale of a number does not matter. PCA of MNIST's pixels scores
+    77.2 / 83.5 / 85.7 % with 16 / 32 / 64 numbers.
     """
     classes, column = np.unique(labels, return_inverse=True)
-    weights = np.linalg.lstsq(_affine(train), np.eye(len(classes))[column], rcond=None)[0]
-    said = classes[(_affine(test) @ weights).argmax(1)]
-    return float((said == answers).mean())
-
-
-def _affine(codes: Codes) -> Codes:
-    return np.column_stack([codes.astype(np.float64), np.ones(len(codes))])
+    mean, spread = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    spread[spread == 0] = 1
+    share = np.bincount(column) / len(column)
+    size = train.shape[1]
+    gram, toward = np.zeros((size, size)), np.zeros((size, len(classes)))
+    # Piece by piece: in double precision the whole would be gigabytes.
+    for start in range(0, len(train), PIECE):
+        piece = (train[start : start + PIECE] - mean) / spread
+        gram += piece.T @ piece
+        toward += piece.T @ (np.eye(len(classes))[column[start : start + PIECE]] - share)
+    # Units that never open are columns of nothing, so the inverse is a pseudo-inverse.
+    weights = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ toward
+    said = [
+        classes[(((test[start : start + PIECE] - mean) / spread) @ weights + share).argmax(1)]
+        for start in range(0, len(test), PIECE)
+    ]
+    return float((np.concatenate(said) == answers).mean())
 
 
 def nearest(train: Codes, test: Codes, labels: Labels, answers: Labels) -> float:
@@ -202,7 +213,7 @@ def clusters(
     cluster, metrics = optional("sklearn.cluster", "train"), optional("sklearn.metrics", "train")
     count = len(np.unique(labels))
     means = cluster.KMeans(count, n_init=4, random_state=0)
-    found = means.fit(train.astype(np.float64)).predict(test.astype(np.float64))
+    found = means.fit(train).predict(test)
     return (
         float(metrics.normalized_mutual_info_score(answers, found)),
         float(metrics.adjusted_rand_score(answers, found)),

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pellucid import images
 from pellucid.errors import DataError, OptionError, PellucidError, unknown
 from pellucid.images.files import atomic
-from pellucid.learn import checkpoints, datasets, machine
+from pellucid.learn import checkpoints, machine
 from pellucid.learn.models import Autoencoder, Restorer
-from pellucid.learn.places import find
-from pellucid.learn.sources import SPLITS, fitted, in_channels, usable
+from pellucid.learn.sources import fitted, in_channels
 from pellucid.restore import zoo
+from pellucid.uses.gallery import Gallery, gallery
 
 POOLS = ("auto", "flat", "mean", "max")
 """How a spatial code becomes a row: as it is, or each channel's mean or maximum over the picture;
@@ -33,95 +32,11 @@ POOLS = ("auto", "flat", "mean", "max")
 SMALL = 2048
 """Most numbers of a code that 'auto' takes as it is."""
 
-BATCH, BATCH_VALUES = 256, 2**22
+BATCH, BATCH_VALUES = 256, 2**20
 """Most pictures, and about as many values, that are encoded at once."""
 
 Progress = Callable[[int, int], None]
 """Told how many files are done, and how many there are."""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Pictures that can be opened one by one; of files only the names are held.
-
-    Attributes:
-        items: A file each (which may have pages), or an array (H, W, C).
-        names: Relative to the folder; for arrays the split and the place in it.
-        splits: The split of each.
-        labels: Class of each, (N,) int64, or None.
-        class_names: What the labels stand for.
-    """
-
-    items: Sequence[Path | np.ndarray]
-    names: tuple[str, ...]
-    splits: tuple[str, ...]
-    labels: NDArray[np.int64] | None = None
-    class_names: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def pages(self, index: int) -> list[np.ndarray]:
-        """The pictures of an item, (H, W, C) each, uint8 or float32 in [0, 1], upright.
-
-        Raises:
-            PellucidError: It cannot be read, or holds values that no picture has.
-        """
-        item = self.items[index]
-        if isinstance(item, np.ndarray):
-            return [item]
-        return [usable(picture.upright(), str(item)) for picture in images.pages(item)]
-
-
-def gallery(data: str | Path, split: str = "all") -> Gallery:
-    """The pictures of a folder, a data set, an ``.npz``, or one picture file.
-
-    Args:
-        data: As in `datasets.load`, or a picture file.
-        split: 'train', 'validation', 'test' or 'all'.
-
-    Raises:
-        OptionError: No such data or split.
-        DataError: What was found cannot be used.
-    """
-    if split not in (*SPLITS, "all"):
-        raise unknown("split", split, [*SPLITS, "all"])
-    path = Path(str(data)).expanduser()
-    if path.is_file() and path.suffix.lower() != ".npz":
-        return Gallery((path,), (path.name,), ("test",))
-    source = datasets.locate(data)
-    if split != "all" and split not in source.splits:
-        raise DataError(
-            f"'{source.name}' has no {split} pictures; it has: {', '.join(source.splits)}, all"
-        )
-    root = path if path.is_dir() else find(str(data))
-    rows: dict[object, tuple[str, Path | np.ndarray, str, int]] = {}
-    for part in (name for name in SPLITS if name in source.splits):
-        if split not in (part, "all"):
-            continue
-        pictures = source.splits[part]
-        for i, item in enumerate(pictures.clean):
-            label = -1 if pictures.labels is None else int(pictures.labels[i])
-            if isinstance(item, np.ndarray):
-                # Of one or two pictures, one serves in several splits: the same memory.
-                key: object = item.__array_interface__["data"][0]
-                name = f"{part}/{i:05d}"
-            else:
-                key = item
-                name = _relative(item, root) or (pictures.paths[i] if pictures.paths else str(item))
-            rows.setdefault(key, (name, item, part, label))
-    found = list(rows.values())
-    if all(isinstance(item, Path) for _, item, _, _ in found):
-        found.sort(key=lambda row: row[0])
-    labels = np.array([label for *_, label in found], np.int64)
-    known = len(labels) > 0 and bool((labels >= 0).all())
-    return Gallery(
-        tuple(item for _, item, _, _ in found),
-        tuple(name for name, *_ in found),
-        tuple(part for _, _, part, _ in found),
-        labels if known else None,
-        source.class_names if known else (),
-    )
 
 
 @dataclass(frozen=True)
@@ -392,9 +307,3 @@ def _sides(shape: tuple[int, ...]) -> str:
 def _told(name: str, error: PellucidError) -> str:
     text = " ".join(str(error).split())
     return text if name in text else f"{name}: {text}"
-
-
-def _relative(item: Path, root: Path | None) -> str | None:
-    if root is None or not item.is_relative_to(root):
-        return None
-    return item.relative_to(root).as_posix()
