@@ -26,6 +26,7 @@ ROOMS = {
     "learn": "make networks",
     "restore": "run networks on pictures of any size",
     "uses": "what a code is good for",
+    "sklearn": "an autoencoder among scikit-learn's estimators",
     "report": "scores and pictures",
     "server": "the same verbs over HTTP",
 }

@@ -72,7 +72,7 @@ def fit(
     false_alarms: Annotated[
         float,
         typer.Option("--false-alarms", help="Share of good pictures that may be called anomalous."),
-    ] = 0.01,
+    ] = 0.05,
     seed: Seed = 0,
     device: DeviceOption = Device.auto,
 ) -> None:

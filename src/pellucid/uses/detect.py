@@ -83,7 +83,7 @@ def fit(
     code: int | None = None,
     error: str = "l2",
     steps: int = STEPS,
-    false_alarms: float = 0.01,
+    false_alarms: float = 0.05,
     seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
