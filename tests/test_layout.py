@@ -37,7 +37,7 @@ ORDER = {
     "revive training export rounding quantise",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime ensemble twins denoise unfinished files",
-    "uses": "__init__ priors generate",
+    "uses": "__init__ priors decoding generate",
     "cli": "answers cleaning networks generating __init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
