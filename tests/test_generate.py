@@ -218,6 +218,13 @@ def test_a_plain_autoencoder_makes_pictures_by_a_fitted_prior() -> None:
     assert "mixture of 2 normals" in maker.samples(4).about
 
 
+def test_a_model_that_is_still_in_training_mode_is_not_changed_by_a_look() -> None:
+    model = spatial(norm="batch").train()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    Maker(model, size=16).samples(2)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
 # The command
 
 
