@@ -52,8 +52,7 @@ ORDER = {
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime uses.embed uses.features uses.priors uses.generate "
-    "sklearn",
+    "torch": "learn report restore.runtime uses.embed uses.features uses.decoding sklearn",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",

@@ -201,7 +201,7 @@ def _restore(
     together = max(1, most // largest)
 
     def network(windows: Pixels) -> Pixels:
-        return _through(windows, runner, together)
+        return through(windows, runner, together)
 
     tiles.run(cut, network, read_window, write_window, together=together)
     unit = 1.0 if scale is None else float(scale[1] - scale[0])
@@ -209,8 +209,11 @@ def _restore(
     spare(came, out, runner.metadata, strength=strength, unit=unit)
 
 
-def _through(windows: Pixels, runner: Runner, together: int) -> Pixels:
-    """Windows (B, H, W, C) through a network that may have another number of channels."""
+def through(windows: Pixels, runner: Runner, together: int) -> Pixels:
+    """Windows (B, H, W, C) through a network that may have another number of channels.
+
+    `together` is how many planes of a colour picture a network for grey is given at a time.
+    """
     channels = windows.shape[3]
     images = windows.transpose(0, 3, 1, 2)
     if channels == runner.channels:

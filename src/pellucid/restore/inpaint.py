@@ -22,6 +22,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, picture_of, read, write
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore import tiles, zoo
+from pellucid.restore.denoise import through
 from pellucid.restore.runtime import Runner
 from pellucid.restore.twins import Twins, is_grey, open_twins
 
@@ -154,7 +155,7 @@ def fill(
         holes = np.isnan(windows).any(axis=(1, 2, 3))
         made = windows.copy()
         if holes.any():
-            made[holes] = _through(windows[holes], runner)
+            made[holes] = through(windows[holes], runner, len(windows))
         return made
 
     cut = tiles.plan(
@@ -181,20 +182,6 @@ def _default() -> str:
             "and give it as --model RUN"
         )
     return zoo.INPAINT
-
-
-def _through(windows: Pixels, runner: Runner) -> Pixels:
-    """Windows (B, H, W, C) through a network that may have another number of channels."""
-    images = windows.transpose(0, 3, 1, 2)
-    count, channels = images.shape[:2]
-    if channels == runner.channels:
-        made = runner(np.ascontiguousarray(images))
-    elif channels == 1:
-        made = runner(images.repeat(3, axis=1)).mean(axis=1, keepdims=True)
-    else:
-        planes = np.ascontiguousarray(images).reshape(count * channels, 1, *images.shape[2:])
-        made = runner(planes).reshape(images.shape)
-    return made.transpose(0, 2, 3, 1)
 
 
 def _depth(lost: Mask) -> int:
