@@ -52,7 +52,8 @@ ORDER = {
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime uses.embed uses.features uses.decoding sklearn",
+    "torch": "learn report restore.runtime uses.embed uses.features uses.priors uses.decoding "
+    "uses.generate sklearn",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",
