@@ -105,6 +105,25 @@ def test_an_exported_network_fills_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, inpaint(picture, lost, model=model), atol=1e-4)
 
 
+def test_neither_pages_nor_originals_are_lost(tmp_path: Path, command: Command) -> None:
+    page = Picture(np.random.default_rng(0).integers(0, 256, (12, 12, 1), dtype=np.uint8))
+    images.write(tmp_path / "pages.tif", [page, page])
+    images.write(tmp_path / "a.png", page)
+    images.write(tmp_path / "mask.png", holes(12, 12))
+    before = [(tmp_path / name).read_bytes() for name in ("a.png", "mask.png")]
+    model = checkpoints.save(network(), tmp_path / "m.safetensors")
+    mask = ["--mask", tmp_path / "mask.png", "--model", model]
+    command.refused(
+        "inpaint", tmp_path / "pages.tif", *mask, "-o", tmp_path / "b.tif", says="has 2 pages"
+    )
+    for name in ("a.png", "mask.png"):
+        command.refused(
+            "inpaint", tmp_path / "a.png", *mask, "-o", tmp_path / name, says="be overwritten"
+        )
+    assert [(tmp_path / name).read_bytes() for name in ("a.png", "mask.png")] == before
+    assert not (tmp_path / "b.tif").exists()
+
+
 def test_a_mask_is_white_in_any_channel() -> None:
     mask = np.zeros((2, 3, 3), np.uint8)
     mask[0, 1, 2] = 1

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from pellucid.errors import DataError
 from pellucid.learn import datasets
 from pellucid.learn.damage import parse
 from pellucid.learn.degrade import DEGRADATIONS
@@ -89,6 +90,15 @@ def test_a_short_training_fills_better_than_the_mean() -> None:
 def _pairs(data: datasets.Dataset):
     clean = data.test.whole(torch.arange(64))[0]
     yield parse("mask:0.5")(clean, generator=seeded(3), missing=math.nan), clean
+
+
+def test_damage_without_holes_teaches_nothing_and_is_refused() -> None:
+    data = datasets.load("digits")
+    model = create("inpaint", channels=(4, 6), blocks=1)
+    for spec in ("gaussian:0.1", "none", "gaussian:0.1 | jpeg:40"):
+        with pytest.raises(DataError, match="makes none; give clean pictures and a damage such as"):
+            train(model, data, parse(spec), Train(epochs=1), device="cpu")
+    assert parse("gaussian:0.1 | jpeg:40+mask:0.2").holes
 
 
 def test_it_is_judged_on_pictures_whose_holes_are_marked() -> None:

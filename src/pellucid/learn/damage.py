@@ -55,6 +55,11 @@ class Damage:
         return any(stage.low != stage.high for stage in self.stages)
 
     @property
+    def holes(self) -> bool:
+        """Whether pixels are taken away, of some pictures at least."""
+        return any(DEGRADATIONS[stage.name].holes for stage in self.stages)
+
+    @property
     def sigma(self) -> float | None:
         """The noise level a method may be told: that of one fixed Gaussian, else None."""
         if len(self.stages) == 1 and self.stages[0].name == "gaussian" and not self.blind:
@@ -159,6 +164,11 @@ class OneOf(Damage):
     def blind(self) -> bool:
         """Always: which damage a picture gets is drawn."""
         return True
+
+    @property
+    def holes(self) -> bool:
+        """Whether any of the choices takes pixels away."""
+        return any(choice.holes for choice in self.choices)
 
     @property
     def sigma(self) -> float | None:

@@ -125,6 +125,12 @@ class Lesson(pl.LightningModule):
                     f"data '{data.name}' has {pictures.channels} channels but the model takes "
                     f"{self.model.image_channels}; set data.channels or model.image_channels"
                 )
+        if self.model.fills_holes and (data.train.damaged is not None or not self.damage.holes):
+            done = "pairs" if data.train.damaged is not None else f"damage '{self.damage}'"
+            raise DataError(
+                f"'{self.model.kind}' learns to fill holes, and {done} makes none; give clean "
+                "pictures and a damage such as mask:0.5 or mask_strokes:0.5"
+            )
         crop, train = self.settings.crop, data.train
         if crop is None and not train.uniform:
             raise DataError(

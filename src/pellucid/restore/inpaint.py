@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pellucid import __version__
 from pellucid.errors import CheckpointError, OptionError
-from pellucid.images import Picture, picture_of, read, write
+from pellucid.images import Picture, count_pages, picture_of, read, write
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.denoise import through
@@ -48,7 +48,7 @@ def inpaint(
         image: A file, a `Picture`, or an array (H, W) or (H, W, C), C 1 or 3.
         mask: Of the same height and width; missing wherever any channel is not 0.
         model: One that fills holes: a shipped name, a file or run folder, or a model in memory.
-            None takes `zoo.INPAINT`, or its twin for grey pictures.
+            None takes `zoo.INPAINT`.
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
         tile: Side in pixels of the windows that a large picture is cut into.
         threads: Processor threads; all that this process may use unless given.
@@ -81,6 +81,13 @@ def inpaint_file(
     Raises:
         PellucidError: A file cannot be read or written, or they do not fit together.
     """
+    for given in (source, mask):
+        if Path(target).resolve() == Path(given).resolve():
+            raise OptionError(f"{target} would be overwritten by the filled picture; name another")
+    if (count := count_pages(source)) > 1:
+        raise OptionError(
+            f"{source} has {count} pages, and a mask is for one picture; take the pages apart"
+        )
     lost = missing(mask)
     runner = open_twins(model or _default(), device=device)
     picture = read(source)
@@ -124,8 +131,10 @@ def fill(
             f"{picture.width}x{picture.height} (as it is viewed); make them equal"
         )
     if lost.all():
-        raise OptionError("the mask is white everywhere, so nothing of the picture is known; "
-                          "white is for what is missing, black for what is to stay")  # fmt: skip
+        raise OptionError(
+            "the mask is white everywhere, so nothing of the picture is known; white is for what "
+            "is missing, black for what is to stay"
+        )
     known = samples.copy()
     known[lost] = 0  # a red scratch does not make a grey picture one of colours
     grey = is_grey(known)
