@@ -12,6 +12,7 @@ from pellucid.learn import datasets
 from pellucid.learn.damage import parse
 from pellucid.learn.degrade import DEGRADATIONS
 from pellucid.learn.models import create
+from pellucid.learn.models.inpainter import spread
 from pellucid.learn.recipes import Train
 from pellucid.learn.training import train
 from pellucid.report.evaluate import evaluate
@@ -107,3 +108,45 @@ def test_it_is_judged_on_pictures_whose_holes_are_marked() -> None:
     report = evaluate(model, "digits", "mask:0.5", limit=4, baselines=["median"])
     assert all(math.isfinite(value) for value in report.damaged.values())
     assert report.restored["psnr"] > report.damaged["psnr"]  # 0.5 is nearer than black
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_the_first_guess_keeps_what_is_known_and_stays_between(share: float) -> None:
+    clean = torch.rand(2, 3, 32, 48, generator=seeded())
+    known = (torch.rand(2, 1, 32, 48, generator=seeded(1)) > share).float()
+    guess = spread(clean * known, known, halvings=3)
+    assert torch.equal(guess[known.expand_as(guess) == 1], clean[known.expand_as(guess) == 1])
+    seen = clean[known.expand_as(clean) == 1]
+    assert guess.min() >= seen.min() - 1e-6
+    assert guess.max() <= seen.max() + 1e-6
+
+
+def test_the_first_guess_carries_one_colour_into_a_wide_hole() -> None:
+    clean = torch.tensor([0.9, 0.1, 0.3]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    known = torch.ones(1, 1, 64, 64)
+    known[..., 10:54, 12:50] = 0
+    torch.testing.assert_close(spread(clean * known, known, halvings=3), clean)
+    nothing = torch.zeros(1, 1, 64, 64)
+    torch.testing.assert_close(
+        spread(clean * nothing, nothing, halvings=3), torch.full((1, 3, 64, 64), 0.5)
+    )
+
+
+@pytest.mark.parametrize("options", [{"channels": (4, 6)}, {"channels": (4, 6, 6), "unshuffle": 2}])
+def test_no_pixel_reaches_further_than_the_halo(options: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = create("inpaint", blocks=1, **options).eval()  # type: ignore[arg-type]
+    torch.nn.init.normal_(model.last.weight, std=0.2)
+    reach = model.halo
+    assert reach is not None
+    high = 4 * reach // model.multiple_of * model.multiple_of
+    clean = torch.rand(1, 1, high, model.multiple_of, generator=seeded())
+    damaged = parse("mask:0.9")(clean, generator=seeded(), missing=math.nan)
+    middle = high // 2
+    other = damaged.clone()
+    other[..., middle, :] = 1 - clean[..., middle, :]
+    damaged[..., middle, :] = clean[..., middle, :]
+    with torch.inference_mode():
+        changed = (model(damaged) != model(other)).any(-1).flatten().nonzero()
+    assert changed.numel() > 1
+    assert int((changed - middle).abs().max()) <= reach
