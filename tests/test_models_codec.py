@@ -182,7 +182,7 @@ def test_the_default_transform_takes_no_more_than_it_says(kind: str) -> None:
 
 
 def test_other_losses_are_refused_by_name() -> None:
-    with pytest.raises(OptionError, match="set model.lambdas to weigh the two"):
+    with pytest.raises(OptionError, match=r"set model\.lambdas to weigh the two"):
         small("factorized").use_loss("l1")
 
 

@@ -33,7 +33,7 @@ from pellucid.learn import checkpoints
 from pellucid.learn.export import OPSET, TOLERANCE, halve, quiet, without_notes
 from pellucid.learn.frequencies import Rows, gaussian_rows, logistic_rows
 from pellucid.learn.models import Restorer
-from pellucid.learn.models.codec import STRIDE, Codec
+from pellucid.learn.models.codec import Codec
 from pellucid.learn.models.hyperprior import GRAIN, HyperpriorCodec
 from pellucid.learn.rounding import session
 
@@ -270,10 +270,10 @@ def _prior(network: HyperpriorCodec) -> dict[str, np.ndarray]:
 
 def _whole(values: Tensor, grain: float, bits: int) -> np.ndarray:
     """Values in steps of one over `grain`, which fit in so many bits beside the sign."""
-    steps = np.rint(values.double().numpy() * grain)
+    steps = np.rint(values.detach().double().numpy() * grain)
     if not (np.abs(steps) < 2**bits).all():  # also where it is not a number
         raise CheckpointError(
-            f"the prior holds a weight of {float(values.abs().max()):.1e}, which whole numbers of "
+            f"the prior holds a weight of {float(values.detach().abs().max()):.1e}, which whole numbers of "
             f"{bits} bits in steps of 1/{grain:.0f} cannot hold; train on at a lower learning rate"
         )
     return steps.astype(np.int64)

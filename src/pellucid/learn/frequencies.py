@@ -113,7 +113,7 @@ def _row(symbols: Tensor, mass: Tensor, below: Tensor, above: Tensor) -> tuple[n
     """Frequencies and first symbol, of symbols with what each holds and what lies beyond it."""
     inside = torch.nonzero((below + mass > _TAIL) & (above + mass > _TAIL)).flatten()
     first, last = int(inside[0]), int(inside[-1])
-    while last - first >= LONGEST - 1:  # what is rarest goes first
+    while last - first >= LONGEST:  # what is rarest goes first
         if mass[first] < mass[last]:
             first += 1
         else:

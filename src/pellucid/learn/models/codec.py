@@ -8,6 +8,7 @@ what comes back. Read next: `factorized` and `hyperprior`, which tell what a cod
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
@@ -288,7 +289,7 @@ def _check(
             raise OptionError(f"{name} is {value}; a width is at least 1")
     if not all(0 <= count <= 64 for count in blocks):
         raise OptionError(f"blocks is {blocks}; each of the two sizes takes from 0 to 64")
-    rising = all(low < high for low, high in zip(lambdas, lambdas[1:], strict=False))
+    rising = all(low < high for low, high in pairwise(lambdas))
     if not 1 <= len(lambdas) <= 255 or not rising or not 0 < lambdas[0] <= lambdas[-1] < math.inf:
         raise OptionError(
             f"lambdas is {lambdas}; give one above 0 for each quality, rising, e.g. (0.0067, 0.05)"

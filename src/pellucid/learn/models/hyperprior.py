@@ -77,7 +77,7 @@ class HyperpriorCodec(Codec):
     weights in steps of 2**-12, activations in steps of 2**-8, rectifiers that end at 128.
 
     Args:
-        channels: Widths at a half, a quarter and an eighth of the size. The prior is as wide as the second.
+        channels: Widths at a half, a quarter and an eighth of the size. The prior's is the second.
         latents: Channels of the code, at a sixteenth of the size.
         hyper_latents: Channels of the code's own code, at a sixty-fourth.
         blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
