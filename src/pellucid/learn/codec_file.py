@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid import __version__
-from pellucid.errors import CheckpointError, OptionError, optional
+from pellucid.errors import CheckpointError, OptionError
 from pellucid.images.files import atomic
 from pellucid.learn import checkpoints
-from pellucid.learn.export import OPSET, TOLERANCE, halve, quiet, without_notes
+from pellucid.learn.export import OPSET, TOLERANCE, halve, need_exporter, quiet, without_notes
 from pellucid.learn.frequencies import Rows, gaussian_rows, logistic_rows
 from pellucid.learn.models import Restorer
 from pellucid.learn.models.codec import Codec
@@ -120,8 +120,7 @@ def write(
     target = Path(path)
     if not target.name.lower().endswith(SUFFIX):
         raise OptionError(f"'{target}' does not end in {SUFFIX}; name it photo{SUFFIX}, say")
-    optional("onnx", "onnx")
-    optional("onnxscript", "onnx")
+    need_exporter()
     network = checkpoints.load(model) if isinstance(model, str | Path) else copy.deepcopy(model)
     if not isinstance(network, Codec):
         raise OptionError(
@@ -270,10 +269,11 @@ def _prior(network: HyperpriorCodec) -> dict[str, np.ndarray]:
 
 def _whole(values: Tensor, grain: float, bits: int) -> np.ndarray:
     """Values in steps of one over `grain`, which fit in so many bits beside the sign."""
-    steps = np.rint(values.detach().double().numpy() * grain)
+    exact = values.detach().double().numpy()
+    steps = np.rint(exact * grain)
     if not (np.abs(steps) < 2**bits).all():  # also where it is not a number
         raise CheckpointError(
-            f"the prior holds a weight of {float(values.detach().abs().max()):.1e}, which whole numbers of "
+            f"the prior holds a weight of {np.abs(exact).max():.1e}, which whole numbers of "
             f"{bits} bits in steps of 1/{grain:.0f} cannot hold; train on at a lower learning rate"
         )
     return steps.astype(np.int64)

@@ -86,8 +86,7 @@ def export(
     target = Path(path)
     if target.suffix.lower() != ".onnx":
         raise OptionError(f"'{target}' does not end in .onnx; name the export model.onnx, say")
-    optional("onnx", "onnx")
-    optional("onnxscript", "onnx")
+    need_exporter()
     network = checkpoints.load(model) if isinstance(model, str | Path) else copy.deepcopy(model)
     if isinstance(network, Codec):
         # One graph from image to image would round on the way, here and there to another side.
@@ -112,6 +111,16 @@ def export(
     with atomic(target) as file:
         file.write(whole)
     return Exported(target, len(whole), difference, sizes)
+
+
+def need_exporter() -> None:
+    """Refuse where what PyTorch exports with is missing.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    optional("onnx", "onnx")
+    optional("onnxscript", "onnx")
 
 
 def _program(network: Restorer) -> Any:

@@ -65,7 +65,7 @@ def frequencies(masses: np.ndarray) -> np.ndarray:
             break
         rare = wanting
     share[rare] = 1
-    found = np.floor(share).astype(np.int64)
+    found: np.ndarray = np.floor(share).astype(np.int64)
     largest = np.argsort(found - share, kind="stable")
     found[largest[: TOTAL - found.sum()]] += 1
     return found

@@ -17,7 +17,7 @@ from pellucid.errors import OptionError
 from pellucid.learn.draws import uniform
 from pellucid.learn.models.base import Autoencoder
 from pellucid.learn.models.blocks import Reach, convolution
-from pellucid.learn.models.entropy import exact, widened
+from pellucid.learn.models.entropy import Logistics, exact, widened
 from pellucid.learn.models.unet import Residual
 
 LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
@@ -76,6 +76,9 @@ class Codec(Autoencoder):
         image_channels: 1 for grey, 3 for colour.
         multiple_of: Sizes that the network takes are multiples of this.
     """
+
+    density: Logistics
+    """Of what is told by one density for each channel; subclasses make it."""
 
     def __init__(
         self,

@@ -124,16 +124,15 @@ class HyperpriorCodec(Codec):
         self.hyper_gains = Gains([2.0] * count, hyper_latents)
         self.hyper_inverse_gains = Gains([0.5] * count, hyper_latents)
         self.density = Logistics([2.0] * count, hyper_latents)
-        self.prior = nn.ModuleList(
-            [
-                PriorLayer(hyper_latents, 4 * middle, qualities=count, shuffle=2),
-                PriorLayer(middle, 4 * middle, qualities=count, shuffle=2),
-                PriorLayer(middle, 2 * latents, qualities=count, shuffle=1, last=True),
-            ]
-        )
+        layers = [
+            PriorLayer(hyper_latents, 4 * middle, qualities=count, shuffle=2),
+            PriorLayer(middle, 4 * middle, qualities=count, shuffle=2),
+            PriorLayer(middle, 2 * latents, qualities=count, shuffle=1, last=True),
+        ]
+        self.prior = nn.ModuleList(layers)
         # Latents begin about one wide, times their gain.
         with torch.no_grad():
-            widths = self.prior[-1].bias.view(count, 2, latents)[:, 1]
+            widths = layers[-1].bias.view(count, 2, latents)[:, 1]
             for row, gain in zip(widths, self.fineness, strict=True):
                 row.fill_(math.log(max(gain, NARROWEST) / NARROWEST) / STEP / _SPREAD)
 
@@ -183,6 +182,7 @@ class HyperpriorCodec(Codec):
         """Of each layer of the prior: weights (O, I, 3, 3), biases (Q, O) and the shuffle."""
         found = []
         for layer in self.prior:
+            assert isinstance(layer, PriorLayer)
             weight, bias = layer.convolution.weight.detach(), layer.bias.detach().view(layer.shape)
             if layer.last:
                 factor = torch.ones(layer.shape[1])
