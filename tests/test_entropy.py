@@ -12,6 +12,7 @@ from pellucid.learn.models.entropy import (
     NARROWEST,
     SCALES,
     STEP,
+    TAILS,
     WIDEST,
     Logistics,
     bounded,
@@ -36,7 +37,7 @@ def density() -> Logistics:
 @pytest.mark.parametrize("index", [0.0, 0.5, 20.0, 41.3, float(SCALES - 1)])
 @pytest.mark.parametrize("mean", [0.0, 0.37, -2.5])
 def test_a_gaussian_over_all_whole_numbers_is_one(index: float, mean: float) -> None:
-    distance = torch.arange(-2000.0, 2001) - mean
+    distance = torch.arange(-4000.0, 4001) - mean
     masses = torch.exp2(-gaussian_bits(distance, torch.full_like(distance, index)))
     assert float(masses.double().sum()) == pytest.approx(1, abs=1e-4)
 
@@ -45,8 +46,10 @@ def test_a_gaussian_over_all_whole_numbers_is_one(index: float, mean: float) -> 
 def test_a_gaussian_costs_what_its_distribution_function_says(
     distance: float, index: float
 ) -> None:
-    normal = NormalDist(0, NARROWEST * math.exp(STEP * index))
-    mass = normal.cdf(distance + 0.5) - normal.cdf(distance - 0.5)
+    deviation, mass = NARROWEST * math.exp(STEP * index), 0.0
+    for share, factor in TAILS:
+        normal = NormalDist(0, factor * deviation)
+        mass += share * (normal.cdf(distance + 0.5) - normal.cdf(distance - 0.5))
     found = gaussian_bits(torch.tensor(distance), torch.tensor(index))
     assert float(found) == pytest.approx(-math.log2(mass), abs=1e-4)
 
@@ -99,6 +102,17 @@ def test_rounding_is_whole_to_the_last_bit_and_its_gradient_that_of_the_value() 
     assert torch.equal(made, rounded(x.detach()))
     (found,) = torch.autograd.grad((2 * made).sum(), x)
     assert torch.equal(found, torch.full_like(x, 2))
+
+
+def test_far_from_the_mean_there_is_still_a_way_back() -> None:
+    """Of one Gaussian nothing is left in float32 beyond 13 deviations, and no gradient leads on."""
+    distance = torch.tensor([2.0, 3.0], requires_grad=True)
+    index = torch.zeros(2, requires_grad=True)
+    gaussian_bits(distance, index).sum().backward()
+    assert distance.grad is not None
+    assert index.grad is not None
+    assert (distance.grad > 0).all()
+    assert (index.grad < 0).all()
 
 
 def test_within_exact_autocast_is_off() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.learn.models.entropy import NARROWEST, SCALES, STEP, Logistics
+from pellucid.learn.models.entropy import NARROWEST, SCALES, STEP, TAILS, Logistics
 
 TOTAL = 2**16
 """What the frequencies of a row sum to."""
@@ -24,7 +24,7 @@ _TAIL = 2**-17
 """Mass beyond either end that is left to the escape."""
 
 _REACH = 12.0
-"""Scales of a logistic beyond which less than `_TAIL` lies; of a Gaussian far less."""
+"""Scales of a logistic, or deviations of a Gaussian with tails, beyond which `_TAIL` is not left."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,16 @@ def frequencies(masses: np.ndarray) -> np.ndarray:
 
 
 def gaussian_rows() -> Rows:
-    """Of the `SCALES` Gaussians around nothing, each integrated over bins of width one."""
+    """Of the `SCALES` Gaussians with `TAILS` around nothing, integrated over bins of width one."""
     rows = []
     for index in range(SCALES):
         deviation = NARROWEST * np.exp(STEP * index)
         symbols = _symbols(-_REACH * deviation, _REACH * deviation)
         away = symbols.abs()
-        tails = torch.special.ndtr(torch.stack([0.5 - away, -0.5 - away]) / deviation)
-        beyond = torch.special.ndtr(-(away + 0.5) / deviation)
-        rows.append(_row(symbols, tails[0] - tails[1], beyond, beyond))
+        ends = torch.stack([0.5 - away, -0.5 - away, symbols - 0.5, -symbols - 0.5])
+        shares = [share * torch.special.ndtr(ends / factor / deviation) for share, factor in TAILS]
+        near, far, below, above = torch.stack(shares).sum(0)
+        rows.append(_row(symbols, near - far, below, above))
     return _stacked(rows)
 
 

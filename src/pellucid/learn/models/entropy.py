@@ -16,13 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SCALES = 64
-"""Gaussians that a codec knows; their deviations are spaced evenly in the logarithm."""
+"""Gaussians that a codec tells apart; their deviations are spaced evenly in the logarithm."""
 
 NARROWEST, WIDEST = 0.11, 256.0
 """Their first and last deviation: below the first, a bin holds all."""
 
 STEP = math.log(WIDEST / NARROWEST) / (SCALES - 1)
 """Logarithm of the ratio of two neighbours: 13 %."""
+
+TAILS = ((0.94, 1.0), (0.06, 2.5))
+"""Each Gaussian is two around one mean: their shares, and their deviations as factors.
+
+What the prior misses lies further out than one Gaussian allows: after 4,000 steps 1.2 % of the
+values at the highest quality were beyond 4.3 deviations, where 0.002 % should be, and each took an
+escape. The second takes 3 % off the smallest files and 8 % off the largest; a share of a tenth
+would take more off the large, but every value that is nothing would cost a hundredth of a bit.
+"""
 
 _LEAST = 1e-9
 """Probability below which a value costs no more: 30 bits, about what an escape takes."""
@@ -82,7 +91,7 @@ def widened(x: Tensor) -> Tensor:
 
 
 def gaussian_bits(distance: Tensor, index: Tensor) -> Tensor:
-    """Bits of values under Gaussians integrated over bins of width one.
+    """Bits of values under Gaussians with `TAILS`, integrated over bins of width one.
 
     Args:
         distance: Value minus mean.
@@ -93,9 +102,12 @@ def gaussian_bits(distance: Tensor, index: Tensor) -> Tensor:
     """
     inverse = torch.exp(-STEP * index) / (NARROWEST * math.sqrt(2))
     away = distance.abs()
-    # On the side where both are small, their difference keeps its digits.
-    near, far = ((away - 0.5) * inverse).erfc(), ((away + 0.5) * inverse).erfc()
-    return -bounded(0.5 * (near - far), _LEAST).log2()
+    mass = torch.zeros_like(away)
+    for share, factor in TAILS:
+        # On the side where both are small, their difference keeps its digits.
+        near, far = (((away + side) * inverse / factor).erfc() for side in (-0.5, 0.5))
+        mass = mass + share / 2 * (near - far)
+    return -bounded(mass, _LEAST).log2()
 
 
 class Logistics(nn.Module):
