@@ -62,7 +62,7 @@ def test_the_gaussians_cost_what_their_distribution_functions_say() -> None:
             assert symbols[0] == -symbols[-1]
         ends = np.arange(offset, offset + size) - 0.5
         masses = np.diff([sum(w * n.cdf(end) for w, n in normals) for end in ends])
-        assert 1 - masses.sum() < 2**-15
+        assert 1 - masses.sum() < (2**-15 if size <= LONGEST else 1e-4)
         entropy = -(masses * np.log2(masses)).sum()
         cost = -(masses * np.log2(rows.freq[index, : size - 1] / TOTAL)).sum()
         # The widest lose a third of a per cent: each of 4,096 symbols has its one.

@@ -24,7 +24,7 @@ _TAIL = 2**-17
 """Mass beyond either end that is left to the escape."""
 
 _REACH = 12.0
-"""Scales of a logistic, or deviations of a Gaussian with tails, beyond which `_TAIL` is not left."""
+"""Scales of a logistic or deviations of a Gaussian with tails; less than `_TAIL` is beyond."""
 
 
 @dataclass(frozen=True)

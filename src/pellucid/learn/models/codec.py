@@ -60,15 +60,14 @@ class Codec(Autoencoder):
     """Analysis, gains, rounding and synthesis; subclasses say what the rounded code costs.
 
     The residual transform follows Cheng et al. 2020, https://arxiv.org/abs/2001.01568, without
-    its attention. Trained by Minnen and Singh 2020, https://arxiv.org/abs/2007.08739: rates see
-    noise in place of rounding, the synthesis sees rounded values, whose gradient passes straight
-    through. Each picture of a batch is trained at a quality of its own.
-
-    With the default widths, analysis and synthesis take 111 thousand multiplications a pixel.
+    its attention; by default it takes 111 thousand multiplications a pixel. Trained as by Minnen
+    and Singh 2020, https://arxiv.org/abs/2007.08739: rates see noise in place of rounding, the
+    synthesis rounded values. Each picture of a batch is trained at a quality of its own.
 
     Args:
         channels: Widths at a half, a quarter and an eighth of the size.
-        latents: Channels of the code, at a sixteenth of the size.
+        latents: Channels of the code, at a sixteenth of the size. They are a ceiling: the 192 main
+            components of 16x16 pixels in colour hold photographs to 34.4 dB, 320 to 48.9.
         blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
@@ -77,8 +76,7 @@ class Codec(Autoencoder):
         multiple_of: Sizes that the network takes are multiples of this.
     """
 
-    density: Logistics
-    """Of what is told by one density for each channel; subclasses make it."""
+    density: Logistics  # of what is told by one for each channel; subclasses make it
 
     def __init__(
         self,
