@@ -59,6 +59,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("variational", {"channels": (4, 6), "code_channels": 2, "free_bits": 0.1}),
     ("variational", {"channels": (4,), "likelihood": "gaussian", "learned_scale": True}),
     ("variational", {"channels": (4, 6), "down": "max", "up": "transpose", "image_channels": 3}),
+    ("factorized", {"channels": (4, 5, 6), "latents": 3, "blocks": (1, 1)}),
+    ("factorized", {"channels": (4, 5, 6), "latents": 7, "quality": 3, "image_channels": 3}),
+    ("hyperprior", {"channels": (4, 5, 6), "latents": 5, "hyper_latents": 3, "blocks": (0, 1)}),
 ]
 IDS = [f"{kind}-{'-'.join(map(str, options.values()))}" for kind, options in VARIANTS]
 
@@ -250,6 +253,14 @@ def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
         ("variational", {"likelihood": "gaussian", "scale": 0.0}, "scale is 0.0"),
         ("variational", {"learned_scale": True}, "no scale to learn"),
         ("variational", {"likelihood": "gaussian", "binarized": True}, "black or white"),
+        ("factorized", {"channels": (4, 4)}, "takes a list of 3, each a whole number"),
+        ("factorized", {"channels": (4, 0, 4)}, "channels is 0; a width is at least 1"),
+        ("factorized", {"blocks": (1, -1)}, "each of the two sizes takes from 0 to 64"),
+        ("factorized", {"lambdas": (0.1, 0.01)}, "for each quality, rising"),
+        ("factorized", {"lambdas": ()}, "for each quality, rising"),
+        ("factorized", {"lambdas": (float("nan"),)}, "for each quality, rising"),
+        ("hyperprior", {"quality": 9}, "quality is 9; there are qualities 1 to 8"),
+        ("hyperprior", {"hyper_latents": 0}, "hyper_latents is 0"),
         ("convv", {}, "unknown model 'convv'; did you mean 'conv'"),
     ],
 )

@@ -237,7 +237,12 @@ def _check_weights(model: Restorer, found: dict[str, tuple[int, ...]]) -> None:
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.float16 else tensor
+    """In 32 bits, and where memory is aligned as torch's own is.
+
+    In the file it is not, and kernels that depend on it add up in another order: a last bit, but
+    where a codec rounds, that is another picture.
+    """
+    return tensor.float() if tensor.dtype == torch.float16 else tensor.clone()
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pellucid.errors import CheckpointError, OptionError, optional
 from pellucid.images.files import atomic
 from pellucid.learn import checkpoints
 from pellucid.learn.models import Restorer
+from pellucid.learn.models.codec import Codec
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -80,14 +81,19 @@ def export(
     Raises:
         CheckpointError: The exported network differs from torch by more than 1e-4.
         MissingExtraError: onnx and onnxscript are not installed.
-        OptionError: The path does not end in .onnx.
+        OptionError: The path does not end in .onnx, or the model is a codec.
     """
     target = Path(path)
     if target.suffix.lower() != ".onnx":
         raise OptionError(f"'{target}' does not end in .onnx; name the export model.onnx, say")
-    optional("onnx", "onnx")
-    optional("onnxscript", "onnx")
+    need_exporter()
     network = checkpoints.load(model) if isinstance(model, str | Path) else copy.deepcopy(model)
+    if isinstance(network, Codec):
+        # One graph from image to image would round on the way, here and there to another side.
+        raise OptionError(
+            f"'{network.kind}' is a codec, which is more than one graph; "
+            "pellucid.learn.codec_file.write makes the file to compress with"
+        )
     network = network.cpu().eval().requires_grad_(False)
 
     program = _program(network)
@@ -100,11 +106,21 @@ def export(
         )
     made = program.model_proto
     if halves:
-        _halve(made.graph)
+        halve(made.graph)
     whole = made.SerializeToString()
     with atomic(target) as file:
         file.write(whole)
     return Exported(target, len(whole), difference, sizes)
+
+
+def need_exporter() -> None:
+    """Refuse where what PyTorch exports with is missing.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    optional("onnx", "onnx")
+    optional("onnxscript", "onnx")
 
 
 def _program(network: Restorer) -> Any:
@@ -118,7 +134,7 @@ def _program(network: Restorer) -> Any:
         height, width = network.image_size
         shapes = {0: free}
     example = torch.rand(2, network.image_channels, height, width)
-    with _quiet(), torch.inference_mode(False):
+    with quiet(), torch.inference_mode(False):
         return torch.onnx.export(
             network,
             (example,),
@@ -134,15 +150,24 @@ def _program(network: Restorer) -> Any:
 
 
 def _tidy(model: Any, network: Restorer) -> None:
-    """Name the sizes, attach the card, and drop the notes of where each node came from.
-
-    Those notes hold stack traces with the paths of this machine.
-    """
+    """Name the sizes, attach the card, and drop the exporter's notes."""
     import onnx_ir
 
     sides = ("height", "width") if network.image_size is None else network.image_size
     for port in (*model.graph.inputs, *model.graph.outputs):
         port.shape = onnx_ir.Shape(["batch", network.image_channels, *sides])
+    without_notes(model)
+    said = checkpoints.describe(network)
+    told = {**said, **{key: value for key, value in network.metadata.items() if not said.get(key)}}
+    model.metadata_props["pellucid"] = json.dumps(told, sort_keys=True)
+    model.graph.name = network.kind or "restorer"
+
+
+def without_notes(model: Any) -> None:
+    """Drop the notes of where each node came from, and say that the model comes from here.
+
+    Those notes hold stack traces with the paths of this machine.
+    """
     for holder in (model, model.graph, *model.graph.all_nodes()):
         holder.metadata_props.clear()
         holder.doc_string = None
@@ -151,14 +176,10 @@ def _tidy(model: Any, network: Restorer) -> None:
             value.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
-    said = checkpoints.describe(network)
-    told = {**said, **{key: value for key, value in network.metadata.items() if not said.get(key)}}
-    model.metadata_props["pellucid"] = json.dumps(told, sort_keys=True)
-    model.graph.name = network.kind or "restorer"
     model.producer_name, model.producer_version = "pellucid", __version__
 
 
-def _halve(graph: Any) -> None:
+def halve(graph: Any) -> None:
     """Keep weights as float16 where that is exact, and cast them back as the file is opened.
 
     Engines fold the cast away: opening and running take as long as before.
@@ -210,7 +231,7 @@ def _difference(network: Restorer, program: Any) -> tuple[float, tuple[tuple[int
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's remarks on operators that nobody asked for off the terminal."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -7,6 +7,8 @@ from typing import Any
 from pellucid.errors import unknown
 from pellucid.learn.models.base import Autoencoder, Restorer
 from pellucid.learn.models.conv import ConvAutoencoder
+from pellucid.learn.models.factorized import FactorizedCodec
+from pellucid.learn.models.hyperprior import HyperpriorCodec
 from pellucid.learn.models.inpainter import Inpainter
 from pellucid.learn.models.pretrained import PretrainedAutoencoder
 from pellucid.learn.models.sparse import SparseAutoencoder
@@ -25,6 +27,8 @@ MODELS: dict[str, type[Restorer]] = {
     "variational": VariationalAutoencoder,
     "unet": UNet,
     "inpaint": Inpainter,
+    "factorized": FactorizedCodec,
+    "hyperprior": HyperpriorCodec,
 }
 
 

@@ -1,0 +1,299 @@
+"""What learned codecs share: the pictures' transform, and gains that make one network many.
+
+A code is rounded to whole numbers, which cost bits; training weighs those against the error of
+what comes back. Read next: `factorized` and `hyperprior`, which tell what a code costs;
+`pellucid.learn.codec_file`, which writes a trained one for use without torch.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pellucid.errors import OptionError
+from pellucid.learn.draws import uniform
+from pellucid.learn.models.base import Autoencoder
+from pellucid.learn.models.blocks import Reach, convolution
+from pellucid.learn.models.entropy import Logistics, exact, widened
+from pellucid.learn.models.unet import Residual
+
+LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
+"""Weights of the error that published codecs are trained at, smallest files first."""
+
+STRIDE = 16
+"""Pixels of a side that one value of the code stands for."""
+
+_CONTRAST = 4.0
+"""Pixels less grey times this are about as wide as a standard normal."""
+
+_FINENESS = 2.0
+"""Gain in the middle of the qualities at the start, where latents are about one wide."""
+
+
+class Gains(nn.Module):
+    """Positive factors for every quality and channel (Cui et al. 2021, https://arxiv.org/abs/2003.02012).
+
+    Args:
+        start: For each quality, what all its factors begin as.
+        channels: Channels of what is multiplied.
+    """
+
+    def __init__(self, start: list[float], channels: int) -> None:
+        super().__init__()
+        self.shape = (len(start), channels)
+        # Flat, since an optimiser for matrices must not take them for one.
+        self.logs = nn.Parameter(torch.tensor(start).log().repeat_interleave(channels))
+
+    def table(self) -> Tensor:
+        """All of them, (Q, C)."""
+        return self.logs.view(self.shape).exp()
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        """`x`, (B, C, h, w), times the factors of each picture's quality, (B,)."""
+        return x * self.table()[quality][..., None, None]
+
+
+class Codec(Autoencoder):
+    """Analysis, gains, rounding and synthesis; subclasses say what the rounded code costs.
+
+    The residual transform follows Cheng et al. 2020, https://arxiv.org/abs/2001.01568, without
+    its attention; by default it takes 111 thousand multiplications a pixel. Trained as by Minnen
+    and Singh 2020, https://arxiv.org/abs/2007.08739: rates see noise in place of rounding, the
+    synthesis rounded values. Each picture of a batch is trained at a quality of its own.
+
+    Args:
+        channels: Widths at a half, a quarter and an eighth of the size.
+        latents: Channels of the code, at a sixteenth of the size. They are a ceiling: the 192 main
+            components of 16x16 pixels in colour hold photographs to 34.4 dB, 320 to 48.9.
+        blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
+        lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
+            pixels, is worth in bits a pixel.
+        quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
+        image_channels: 1 for grey, 3 for colour.
+        multiple_of: Sizes that the network takes are multiples of this.
+    """
+
+    density: Logistics  # of what is told by one for each channel; subclasses make it
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, int, int],
+        latents: int,
+        blocks: tuple[int, int],
+        lambdas: tuple[float, ...],
+        quality: int | None,
+        image_channels: int,
+        multiple_of: int,
+    ) -> None:
+        _check(channels, latents, blocks, lambdas, quality)
+        super().__init__(
+            image_channels=image_channels, multiple_of=multiple_of, output="linear", loss="mse"
+        )
+        self.lambdas = tuple(map(float, lambdas))
+        self.quality = len(lambdas) - 1 if quality is None else quality - 1
+        fine, middle, coarse = channels
+        quarter, eighth = blocks
+        folded = 4 * image_channels
+        self.analysis = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            convolution(folded, fine),
+            nn.ReLU(inplace=True),
+            convolution(fine, middle, stride=2),
+            *_residuals(middle, quarter),
+            convolution(middle, coarse, stride=2),
+            *_residuals(coarse, eighth),
+        )
+        self.to_latents = convolution(coarse, latents, stride=2)
+        self.synthesis = nn.Sequential(
+            *_doubling(latents, coarse, kernel=1),
+            *_residuals(coarse, eighth),
+            *_doubling(coarse, middle, kernel=1),
+            *_residuals(middle, quarter),
+            # No block follows it, so that it looks around itself.
+            *_doubling(middle, fine, kernel=3),
+            nn.ReLU(inplace=True),
+        )
+        self.to_image = convolution(fine, folded)
+        self.unfold = nn.PixelShuffle(2)
+        # Squared errors fall with the square of the bins' width, and lambda weighs them.
+        centre = math.exp(sum(map(math.log, self.lambdas)) / len(self.lambdas))
+        self.fineness = [_FINENESS * math.sqrt(each / centre) for each in self.lambdas]
+        self.gains = Gains(self.fineness, latents)
+        self.inverse_gains = Gains([1 / gain for gain in self.fineness], latents)
+        for module in (self.analysis, self.to_latents, self.synthesis, self.to_image):
+            settle(module)
+        # From the layers behind a ReLU; the picture begins as grey and a trace of the code.
+        settle(self.analysis[3], 2**0.5)
+        settle(self.to_image, 0.2)
+
+    @property
+    def qualities(self) -> int:
+        """How many there are."""
+        return len(self.lambdas)
+
+    def use_loss(self, loss: str) -> None:
+        """Take only 'mse', which the lambdas weigh.
+
+        Raises:
+            OptionError: For any other.
+        """
+        if loss != "mse":
+            raise OptionError(
+                f"'{self.kind}' is trained on bits and squared errors, not on '{loss}'; leave "
+                "train.loss out and set model.lambdas to weigh the two"
+            )
+        self.criterion = "mse"
+
+    def reach_in(self) -> Reach:
+        """How far a value of the code sees, in pixels of the image."""
+        quarter, eighth = self.options["blocks"]
+        reach = Reach()
+        reach.down()
+        reach.conv(3, 2)
+        reach.down()
+        reach.conv(3, 2 * quarter + 1)
+        reach.down()
+        reach.conv(3, 2 * eighth + 1)
+        reach.down()
+        return reach
+
+    def reach_out(self) -> Reach:
+        """How far a pixel of the image sees into the code, in pixels of the image."""
+        quarter, eighth = self.options["blocks"]
+        reach = Reach(step=STRIDE)
+        reach.up()
+        reach.conv(3, 2 * eighth)
+        reach.up()
+        reach.conv(3, 2 * quarter + 1)
+        reach.up()
+        reach.conv(3)
+        reach.up()
+        return reach
+
+    def latents_of(self, x: Tensor) -> Tensor:
+        """The code before its gain, (B, M, H/16, W/16), of images whose sizes fit."""
+        features = self.analysis((x - 0.5) * _CONTRAST)
+        with exact(x):
+            latents: Tensor = self.to_latents(widened(features))
+        return latents
+
+    def image_of(self, code: Tensor, quality: Tensor) -> Tensor:
+        """Images, not clipped, of rounded codes (B, M, h, w) at the qualities (B,), from 0."""
+        features = self.synthesis(self.inverse_gains(code, quality))
+        with exact(code):
+            image: Tensor = 0.5 + self.unfold(self.to_image(widened(features))) / _CONTRAST
+        return image
+
+    def coded(
+        self, latents: Tensor, quality: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Bits of each picture, (B,), and the rounded code that synthesis gets.
+
+        Args:
+            latents: From `latents_of`.
+            quality: Of each picture, (B,), from 0.
+            generator: Where the noise comes from.
+        """
+        raise NotImplementedError
+
+    def code_of(self, latents: Tensor, quality: Tensor) -> Tensor:
+        """The rounded code alone, as `coded` gives it."""
+        raise NotImplementedError
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of images (B, C, H, W) as it is decoded, (B, M, h, w), at `quality`."""
+        latents = self.latents_of(self._pad(x))
+        with exact(x):
+            return self.code_of(latents, self._chosen(x))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Images from such codes, as large as the padded input was."""
+        return self.image_of(code, self._chosen(code))
+
+    def restore(self, x: Tensor) -> Tensor:
+        """The picture as it comes back from the code at `quality`."""
+        return self.decode(self.encode(x))
+
+    def loss(
+        self, damaged: Tensor, clean: Tensor, *, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What the code costs and what is lost by it, each picture at a quality that is drawn.
+
+        Args:
+            damaged: What is encoded, (B, C, H, W).
+            clean: What is judged, same shape.
+            generator: Where qualities and noise come from; torch's own where none is given.
+
+        Returns:
+            'rate', in bits a pixel; 'distortion', the mean squared error on the scale of 255 times
+            the quality's lambda.
+        """
+        height, width = clean.shape[-2:]
+        draws = uniform((len(clean),), clean, generator) * self.qualities
+        quality = draws.long().clamp(max=self.qualities - 1)
+        latents = self.latents_of(self._pad(damaged))
+        with exact(clean):
+            bits, code = self.coded(latents, quality, generator)
+        image = self.image_of(code, quality)[..., :height, :width]
+        with exact(clean):
+            errors = (image - clean).square().flatten(1).mean(1)
+            worth = errors.new_tensor(self.lambdas)[quality] * 255**2
+            return {
+                "rate": bits.mean() / (height * width),
+                "distortion": (worth * errors).mean(),
+            }
+
+    def _chosen(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), self.quality, dtype=torch.long, device=x.device)
+
+
+def settle(module: nn.Module, gain: float = 1.0) -> None:
+    """Weights of the convolutions that keep the size of a signal, times `gain`; no biases.
+
+    Those of residual blocks stay as they are: they begin as the identity.
+    """
+    if isinstance(module, Residual):
+        return
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0, gain / math.sqrt(module.weight[0].numel()))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for child in module.children():
+        settle(child, gain)
+
+
+def _residuals(channels: int, count: int) -> list[nn.Module]:
+    return [
+        Residual(channels, kernel=3, bias=True, norm="none", activation="relu")
+        for _ in range(count)
+    ]
+
+
+def _doubling(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
+    """Twice the size; with a kernel of 1 it is a transposed convolution of 2x2."""
+    return [convolution(inputs, 4 * outputs, kernel=kernel), nn.PixelShuffle(2)]
+
+
+def _check(
+    channels: tuple[int, ...],
+    latents: int,
+    blocks: tuple[int, ...],
+    lambdas: tuple[float, ...],
+    quality: int | None,
+) -> None:
+    for name, value in (("channels", min(channels)), ("latents", latents)):
+        if value < 1:
+            raise OptionError(f"{name} is {value}; a width is at least 1")
+    if not all(0 <= count <= 64 for count in blocks):
+        raise OptionError(f"blocks is {blocks}; each of the two sizes takes from 0 to 64")
+    rising = all(low < high for low, high in pairwise(lambdas))
+    if not 1 <= len(lambdas) <= 255 or not rising or not 0 < lambdas[0] <= lambdas[-1] < math.inf:
+        raise OptionError(
+            f"lambdas is {lambdas}; give one above 0 for each quality, rising, e.g. (0.0067, 0.05)"
+        )
+    if quality is not None and not 1 <= quality <= len(lambdas):
+        raise OptionError(f"quality is {quality}; there are qualities 1 to {len(lambdas)}")

@@ -1,0 +1,210 @@
+"""The codec that first tells where the picture is busy: a few values for each 64x64 pixels.
+
+From those comes, for each value of the code, a Gaussian: the code of a plain sky costs next to
+nothing. What computes it is made to be repeated in whole numbers, bit by bit: were the machine
+that decodes to find another Gaussian than the one that encoded, all that follows would be lost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from pellucid.errors import OptionError
+from pellucid.learn.draws import uniform
+from pellucid.learn.models.blocks import Reach, convolution
+from pellucid.learn.models.codec import LAMBDAS, STRIDE, Codec, Gains, settle
+from pellucid.learn.models.entropy import (
+    NARROWEST,
+    SCALES,
+    STEP,
+    Logistics,
+    bounded,
+    gaussian_bits,
+    rounded,
+)
+
+GRAIN = 256.0
+"""Activations of the prior are multiples of one over this once they are whole numbers."""
+
+CEILING = (2**15 - 1) / GRAIN
+"""Where its rectifiers end."""
+
+_SPREAD = 8.0
+"""Factor of the channels that say how wide: one more of them is only 13 % wider, and weights are
+learnt best about one large. They are written with the factor in them."""
+
+
+class PriorLayer(nn.Module):
+    """A 3x3 convolution with a bias for every quality, and a shuffle to twice the size.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out, before the shuffle.
+        qualities: How many there are.
+        shuffle: 2 doubles the size, 1 keeps it.
+        last: Nothing is rectified.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, qualities: int, shuffle: int, last: bool = False
+    ) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        settle(self.convolution, 0.1 if last else 2**0.5)
+        self.shape, self.shuffle, self.last = (qualities, outputs), shuffle, last
+        # Flat, since an optimiser for matrices must not take it for one.
+        self.bias = nn.Parameter(torch.zeros(qualities * outputs))
+
+    def forward(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Features (B, C, h, w) of pictures at the qualities (B,)."""
+        x = self.convolution(x) + self.bias.view(self.shape)[quality][..., None, None]
+        if not self.last:
+            x = x.clamp(0, CEILING)
+        return F.pixel_shuffle(x, self.shuffle) if self.shuffle > 1 else x
+
+
+class HyperpriorCodec(Codec):
+    """A codec with a mean and scale hyperprior, without a context model.
+
+    Ballé et al. 2018, https://arxiv.org/abs/1802.01436, and Minnen, Ballé, Toderici 2018,
+    https://arxiv.org/abs/1809.02736. The prior's arithmetic is bounded so that it can be done in
+    whole numbers (Ballé, Johnston, Minnen 2019, https://openreview.net/forum?id=S1zz2i0cY7):
+    weights in steps of 2**-12, activations in steps of 2**-8, rectifiers that end at 128.
+
+    Args:
+        channels: Widths at a half, a quarter and an eighth of the size. The prior's is the second.
+        latents: Channels of the code, at a sixteenth of the size.
+        hyper_latents: Channels of the code's own code, at a sixty-fourth.
+        blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
+        lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
+            pixels, is worth in bits a pixel.
+        quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
+        image_channels: 1 for grey, 3 for colour.
+    """
+
+    kind: ClassVar[str] = "hyperprior"
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, int, int] = (64, 128, 192),
+        latents: int = 192,
+        hyper_latents: int = 96,
+        blocks: tuple[int, int] = (1, 2),
+        lambdas: tuple[float, ...] = LAMBDAS,
+        quality: int | None = None,
+        image_channels: int = 1,
+    ) -> None:
+        if hyper_latents < 1:
+            raise OptionError(f"hyper_latents is {hyper_latents}; a width is at least 1")
+        super().__init__(
+            channels=channels,
+            latents=latents,
+            blocks=blocks,
+            lambdas=lambdas,
+            quality=quality,
+            image_channels=image_channels,
+            multiple_of=4 * STRIDE,
+        )
+        _, middle, coarse = channels
+        count = self.qualities
+        self.hyper_analysis = nn.Sequential(
+            convolution(latents, coarse),
+            nn.ReLU(inplace=True),
+            convolution(coarse, coarse, stride=2),
+            nn.ReLU(inplace=True),
+            convolution(coarse, hyper_latents, stride=2),
+        )
+        settle(self.hyper_analysis, 2**0.5)
+        self.hyper_gains = Gains([2.0] * count, hyper_latents)
+        self.hyper_inverse_gains = Gains([0.5] * count, hyper_latents)
+        self.density = Logistics([2.0] * count, hyper_latents)
+        layers = [
+            PriorLayer(hyper_latents, 4 * middle, qualities=count, shuffle=2),
+            PriorLayer(middle, 4 * middle, qualities=count, shuffle=2),
+            PriorLayer(middle, 2 * latents, qualities=count, shuffle=1, last=True),
+        ]
+        self.prior = nn.ModuleList(layers)
+        # Latents begin about one wide, times their gain.
+        with torch.no_grad():
+            widths = layers[-1].bias.view(count, 2, latents)[:, 1]
+            for row, gain in zip(widths, self.fineness, strict=True):
+                row.fill_(math.log(max(gain, NARROWEST) / NARROWEST) / STEP / _SPREAD)
+
+    @property
+    def halo(self) -> int:
+        """How far a pixel's influence reaches, through the code's own code."""
+        reach = self.reach_hyper()
+        reach.conv(3)
+        reach.up()
+        reach.conv(3)
+        reach.up()
+        reach.conv(3)
+        return reach.radius + self.reach_out().radius
+
+    def reach_hyper(self) -> Reach:
+        """How far a value of the code's own code sees, in pixels of the image."""
+        reach = self.reach_in()
+        reach.conv(3, 2)
+        reach.down()
+        reach.conv(3)
+        reach.down()
+        return reach
+
+    def hyper_of(self, latents: Tensor, quality: Tensor) -> Tensor:
+        """The code's own code, (B, N, h/4, w/4), with its gain, not rounded."""
+        made: Tensor = self.hyper_gains(self.hyper_analysis(latents), quality)
+        return made
+
+    def gaussians(self, symbols: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and index of the deviation of each value of the code, both (B, M, h, w).
+
+        Args:
+            symbols: The code's own code, whole numbers.
+            quality: Of each picture, (B,), from 0.
+        """
+        x = symbols * self.hyper_scales()[quality][..., None, None]
+        for layer in self.prior:
+            x = layer(x, quality)
+        mean, spread = x.chunk(2, 1)
+        return mean, bounded(_SPREAD * spread, 0, SCALES - 1)
+
+    def hyper_scales(self) -> Tensor:
+        """What a step of the code's own code stands for, (Q, N), multiples of 2**-8."""
+        return rounded(self.hyper_inverse_gains.table() * GRAIN) / GRAIN
+
+    def whole_prior(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Of each layer of the prior: weights (O, I, 3, 3), biases (Q, O) and the shuffle."""
+        found = []
+        for layer in self.prior:
+            assert isinstance(layer, PriorLayer)
+            weight, bias = layer.convolution.weight.detach(), layer.bias.detach().view(layer.shape)
+            if layer.last:
+                factor = torch.ones(layer.shape[1])
+                factor[layer.shape[1] // 2 :] = _SPREAD
+                weight, bias = weight * factor.view(-1, 1, 1, 1), bias * factor
+            found.append((weight, bias, layer.shuffle))
+        return found
+
+    def coded(
+        self, latents: Tensor, quality: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Bits of each picture, (B,), and the rounded code that synthesis gets."""
+        hyper = self.hyper_of(latents, quality)
+        noise = uniform(tuple(hyper.shape), hyper, generator) - 0.5
+        side = self.density.bits(hyper + noise, quality)
+        mean, index = self.gaussians(rounded(hyper), quality)
+        distance = self.gains(latents, quality) - mean
+        noise = uniform(tuple(distance.shape), distance, generator) - 0.5
+        bits = gaussian_bits(distance + noise, index)
+        return bits.flatten(1).sum(1) + side.flatten(1).sum(1), rounded(distance) + mean
+
+    def code_of(self, latents: Tensor, quality: Tensor) -> Tensor:
+        """The rounded code alone."""
+        mean, _ = self.gaussians(rounded(self.hyper_of(latents, quality)), quality)
+        return rounded(self.gains(latents, quality) - mean) + mean

@@ -1,0 +1,198 @@
+"""What both codecs promise: qualities in order, losses that are what they are named, any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pellucid.errors import OptionError
+from pellucid.learn import checkpoints, recipes
+from pellucid.learn.models import create, summary
+from pellucid.learn.models.codec import Codec
+from pellucid.learn.muon import Muon
+
+KINDS = ("factorized", "hyperprior")
+SMALL = {"channels": (8, 12, 16), "latents": 12, "blocks": (1, 1)}
+
+
+def small(kind: str, **more: object) -> Codec:
+    torch.manual_seed(0)
+    model = create(kind, **{**SMALL, **more})
+    assert isinstance(model, Codec)
+    return model
+
+
+def pictures(count: int, side: int = 64) -> Tensor:
+    """Soft shapes: most of what they hold is in few numbers."""
+    rough = torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(3))
+    return F.interpolate(rough, (side, side), mode="bicubic").clamp(0, 1)
+
+
+def costs(model: Codec, x: Tensor, quality: int) -> tuple[float, float]:
+    """Bits a pixel and mean squared error of pictures at a quality."""
+    at = torch.full((len(x),), quality)
+    latents = model.latents_of(x)
+    generator = torch.Generator().manual_seed(0)
+    bits, code = model.coded(latents, at, generator)
+    error = (model.image_of(code, at) - x).square().mean()
+    return float(bits.mean()) / x[0, 0].numel(), float(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_higher_quality_costs_more_bits_and_errs_less(kind: str) -> None:
+    model = small(kind, lambdas=(0.0005, 0.005, 0.05))
+    seen, unseen = pictures(24).split((16, 8))
+    with torch.no_grad():
+        before = costs(model, unseen, 2)[1]
+    optimiser = Muon(model.parameters(), 5e-3, halves=False)
+    generator = torch.Generator().manual_seed(1)
+    for step in range(80):
+        optimiser.param_groups[0]["lr"] = 5e-3 * min(1, (80 - step) / 40)
+        batch = seen[torch.randint(16, (8,), generator=generator)]
+        sum(model.loss(batch, batch, generator=generator).values()).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    with torch.no_grad():
+        bits, errors = zip(*(costs(model, unseen, q) for q in range(3)), strict=True)
+    assert list(bits) == sorted(bits)
+    assert bits[2] > 1.2 * bits[0]
+    assert list(errors) == sorted(errors, reverse=True)
+    assert errors[2] < 0.8 * errors[0]
+    assert errors[2] < before / 10
+    assert 0 < bits[0] < 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_bits_a_pixel_and_weighed_squared_error(kind: str) -> None:
+    model = small(kind, lambdas=(0.02,)).eval()
+    damaged, clean = torch.rand(2, 3, 1, 64, 128).unbind()
+    found = model.loss(damaged, clean, generator=torch.Generator().manual_seed(4))
+    assert list(found) == ["rate", "distortion"]
+    with torch.no_grad():
+        error = (model(damaged) - clean).square().mean()
+    torch.testing.assert_close(found["distortion"], 0.02 * 255**2 * error)
+    # The first draw is the qualities', and there is one only.
+    generator = torch.Generator().manual_seed(4)
+    torch.rand(3, generator=generator)
+    bits, _ = model.coded(model.latents_of(damaged), torch.zeros(3, dtype=torch.long), generator)
+    torch.testing.assert_close(found["rate"], bits.mean() / (64 * 128))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_qualities_are_drawn_from_the_generator_and_all_of_them(kind: str) -> None:
+    model, seen = small(kind), []
+    plain = model.image_of
+    model.image_of = lambda code, quality: seen.append(quality) or plain(code, quality)  # type: ignore[method-assign]
+    x = torch.rand(64, 1, 16, 16)
+    losses = [model.loss(x, x, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+    assert torch.equal(seen[0], seen[1])
+    assert sorted(set(seen[0].tolist())) == list(range(8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_bfloat16_only_the_picture_s_layers_lose_digits(kind: str) -> None:
+    model = small(kind)
+    x = pictures(4)
+    plain = model.loss(x, x, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.loss(x, x, generator=torch.Generator().manual_seed(0))
+        latents = model.latents_of(x)
+        assert latents.dtype == torch.float32
+        assert model(x).dtype == torch.float32
+    for name, term in half.items():
+        assert term.dtype == torch.float32
+        assert float(term.detach()) == pytest.approx(float(plain[name].detach()), rel=0.02)
+    sum(half.values()).backward()
+    assert all(torch.isfinite(weights.grad).all() for weights in model.parameters())
+    # Of the same latents the bits are the same ones.
+    at = torch.arange(4)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        dtype = model.encode(x).dtype
+    assert dtype == torch.float32
+    bits, _ = model.coded(latents, at, torch.Generator().manual_seed(0))
+    assert torch.isfinite(bits).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_one_and_any_size_has_a_loss(kind: str, channels: int) -> None:
+    model = small(kind, image_channels=channels)
+    for size in ((1, 1), (65, 30), (200, 3)):
+        x = torch.rand(1, channels, *size)
+        terms = model.loss(x, x)
+        assert all(torch.isfinite(term) and term > 0 for term in terms.values())
+        assert model.encode(x).shape == (
+            1,
+            12,
+            *(-(-side // model.multiple_of) * model.multiple_of // 16 for side in size),
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_begins_sanely(kind: str) -> None:
+    model = create(kind, channels=(32, 48, 64), latents=64)
+    assert isinstance(model, Codec)
+    x = pictures(4, 128)
+    with torch.no_grad():
+        assert 0.3 < float(model.latents_of(x).std()) < 3
+        found = model(x)
+        assert float((found - 0.5).abs().mean()) < 0.15
+        rates = [costs(model, x, quality)[0] for quality in range(8)]
+    assert rates == sorted(rates)
+    assert 0.1 < rates[0] < rates[-1] < 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_quality_asked_for_is_the_one_that_is_given(kind: str, tmp_path: Path) -> None:
+    model = small(kind)
+    x = pictures(2)
+    made = []
+    for quality in (1, 8, None):
+        one = small(kind, quality=quality)
+        one.load_state_dict(model.state_dict())
+        checkpoints.save(one, tmp_path / "m.safetensors")
+        again = checkpoints.load(tmp_path / "m.safetensors")
+        with torch.no_grad():
+            made.append(one.eval()(x))
+            assert torch.equal(again(x), made[-1])
+        assert again.options == {**one.options}
+    assert torch.equal(made[1], made[2])
+    assert not torch.equal(made[0], made[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_convolutions_are_matrices_to_the_optimiser(kind: str) -> None:
+    model = small(kind)
+    shapes = {name: weights.ndim for name, weights in model.named_parameters()}
+    assert set(shapes.values()) == {1, 4}
+    assert all(shapes[name] == 1 for name in shapes if "gains" in name or "density" in name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_transform_takes_no_more_than_it_says(kind: str) -> None:
+    made = summary(create(kind, image_channels=3), size=256)
+    assert 105 < made.flops_per_pixel / 2000 < 117
+
+
+def test_other_losses_are_refused_by_name() -> None:
+    with pytest.raises(OptionError, match=r"set model\.lambdas to weigh the two"):
+        small("factorized").use_loss("l1")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind"), [("photo-codec", "hyperprior"), ("codec-factorized", "factorized")]
+)
+def test_a_recipe_trains_it_on_pictures_as_they_are(recipe: str, kind: str) -> None:
+    read = recipes.read(recipe)
+    assert (read.model["name"], read.damage.spec) == (kind, "none")
+    model = create(**{**read.model, "name": kind})
+    assert isinstance(model, Codec)
+    assert model.qualities == 8
+    assert np.isfinite(model.halo or 0)
