@@ -159,7 +159,7 @@ def test_a_header_that_claims_more_than_there_is_is_refused(tmp_path, sound, sha
         told = {"descr": "<i4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, told)
         file.write(bytes(36))
-    with pytest.raises(CheckpointError, match="z_size|no codec"):
+    with pytest.raises(CheckpointError, match=r"z_size|no codec"):
         read(path)
 
 

@@ -125,7 +125,9 @@ def test_threads_change_nothing(tmp_path) -> None:
     assert len(said) == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("scale", 2.0**40), ("bias", 2.0**53), ("weight", 2.0**39)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale", 2.0**40), ("bias", 2.0**53), ("weight", 2.0**39)]
+)
 def test_weights_that_could_lose_a_digit_are_refused(arrays, name: str, value: float) -> None:
     prior = made(arrays)
     layers, scale = list(prior.layers), prior.scale.copy()

@@ -129,7 +129,7 @@ def test_the_limit_of_pixels_is_the_users(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_alpha_of_another_size_is_refused() -> None:
     for width, height in ((29, 20), (30, 21)):
-        with pytest.raises(ImageError, match="another (size|length)"):
+        with pytest.raises(ImageError, match=r"another (size|length)"):
             unpack(pack(replace(FULL, width=width, height=height)))
 
 

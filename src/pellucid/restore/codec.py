@@ -159,8 +159,9 @@ class Codec:
         found = self.with_prior(Symbols(np.empty(0, np.int32), _whole(z, LARGEST_SYMBOL)), quality)
         assert found.mean is not None
         symbols = np.empty(y.shape, np.int32)
-        for latent, mean, place in zip(y, found.mean, symbols, strict=True):
-            place[:] = _whole(latent - mean / 256.0, LARGEST_LATENT)
+        # One after the other, so that all of them are never held in float64.
+        for channel, latent in enumerate(y):
+            symbols[channel] = _whole(latent - found.mean[channel] / 256.0, LARGEST_LATENT)
         return replace(found, y=symbols)
 
     def with_prior(self, symbols: Symbols, quality: int) -> Symbols:
@@ -281,4 +282,5 @@ def _part(start: int, stop: int, step: int) -> slice:
 
 def _whole(values: NDArray[Any], most: int) -> Integers:
     """The nearest whole numbers, halves to even, within `most` on either side of 0."""
-    return np.clip(np.rint(values), -most, most).astype(np.int32)
+    found: Integers = np.clip(np.rint(values), -most, most).astype(np.int32)
+    return found

@@ -299,7 +299,7 @@ def _eight_bits(picture: Picture, reduce: bool) -> Picture:
             f"{what} samples would be rounded to 8 bits in a .plc file; allow it with --reduce "
             "(reduce=True), or keep TIFF or PNG"
         )
-    if is_float and not (picture.finite and 0 <= samples.min() and samples.max() <= 1):
+    if is_float and not (picture.finite and samples.min() >= 0 and samples.max() <= 1):
         raise OptionError(
             "float samples outside [0, 1] cannot be reduced to 8 bits; scale them to [0, 1] first"
         )

@@ -96,8 +96,8 @@ def compress_files(
         picture = compress.picture_in(source)
         made = compress.compressed(picture, codec, quality=quality, max_bpp=max_bpp, reduce=reduce)
         _write(job, lambda file: file.write(made.data))
-        size = {"width": picture.width, "height": picture.height}
-        return Made(job.source, job.target, len(made.data), made.bpp, made.quality, **size)
+        told = Made(job.source, job.target, len(made.data), made.bpp, made.quality)
+        return replace(told, width=picture.width, height=picture.height)
 
     return _all(work, do, overwrite, progress)
 
@@ -143,8 +143,8 @@ def decompress_files(
         else:
             _write(job, lambda file: write(file, picture, kind="png"))
         bpp = 8 * len(data) / (packed.width * packed.height)
-        size = {"width": packed.width, "height": packed.height}
-        return Made(job.source, job.target, len(data), bpp, packed.quality, **size)
+        told = Made(job.source, job.target, len(data), bpp, packed.quality)
+        return replace(told, width=packed.width, height=packed.height)
 
     return _all(work, do, overwrite, progress)
 
@@ -161,21 +161,14 @@ def report(results: Iterable[Made], model: str) -> dict[str, Any]:
 
 def find_plc(folder: str | Path) -> list[Path]:
     """The ``.plc`` files in a folder and below it, sorted; hidden ones are left out."""
-    found = [
-        Path(place, name)
-        for place, folders, names in os.walk(folder)
-        if not _hide(folders)
-        for name in names
-        if name.lower().endswith(SUFFIX) and not name.startswith(".")
-    ]
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in names if not name.startswith(".")]
+        found += [Path(place, name) for name in visible if name.lower().endswith(SUFFIX)]
     if not found:
         raise ImageError(f"{folder}: no {SUFFIX} files in this folder")
     return sorted(found)
-
-
-def _hide(folders: list[str]) -> None:
-    """Leave hidden folders out of a walk."""
-    folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def _is_plc(path: str | Path) -> None:
