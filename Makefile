@@ -36,7 +36,7 @@ $(VENV)/.demo: $(VENV)/.torch
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
-	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,ocr,perceptual,dev]"
+	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,ocr,entropy,perceptual,dev]"
 	touch $@
 
 clean:

@@ -20,7 +20,7 @@ pytest.importorskip("skimage")
 
 import networks
 from pellucid import images
-from pellucid.errors import OptionError
+from pellucid.errors import DataError, OptionError
 from pellucid.images import Picture
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -542,3 +542,74 @@ def test_features_score_recipes_and_models_beside_pca(
     assert told["PCA 3"]["mse"] == pytest.approx(np.square(rebuilt - data.test).mean(), rel=1e-3)
     assert told["PCA 3"]["knn"] == 1
     assert "| mnist | r3-code       | 3 " in capsys.readouterr().out
+
+
+# compression
+
+
+def test_codecs_are_compared_at_equal_bits_and_equal_decibels(
+    bench: Bench, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("constriction")
+    import small_codecs
+
+    codec = small_codecs.save(tmp_path / "tiny.codec.npz")
+    out, plot = tmp_path / "told.json", tmp_path / "rates.png"
+    compression = bench("compression")
+    compression.main(["-m", str(codec), "--limit", "2", "-o", str(out), "--plot", str(plot)])
+    told = json.loads(out.read_text())
+    assert set(told["data"]) == {"cbsd68", "set12"}
+    assert told["codec"]["name"] == "tiny"
+    curves = told["data"]["cbsd68"]["curves"]
+    assert set(curves) == {"pellucid", "JPEG", "WebP", "AVIF"}
+    assert [point["setting"] for point in curves["pellucid"]] == [1, 2, 3]
+    for points in curves.values():
+        assert points[0]["bpp"] < points[-1]["bpp"]
+        assert points[0]["psnr"] < points[-1]["psnr"]
+        assert points[0]["ms_ssim"] is None
+    assert images.read(plot).samples.shape[2] == 3
+    said = capsys.readouterr().out
+    assert "| PSNR, dB " in said
+    assert "bits that pellucid saves" in said
+    with pytest.raises(DataError, match="no folder 'nowhere'"):
+        compression.main(["nowhere", "-m", str(codec)])
+
+
+def test_savings_are_those_of_known_curves(bench: Bench) -> None:
+    compression = bench("compression")
+
+    def curve(factor: float, rates: tuple[float, ...]) -> list[Any]:
+        """6 dB for each doubling of the rate, at a share of it."""
+        return [
+            compression.Point(i, factor * rate, 30 + 6 * np.log2(rate), 0.9, 0, 0)
+            for i, rate in enumerate(rates)
+        ]
+
+    plain = curve(1, (0.1, 0.15, 0.3, 0.55, 1.3, 2.0))
+    for share in (0.5, 0.8, 1.0, 1.25):
+        other = curve(share, (0.12, 0.2, 0.4, 0.7, 1.1, 3.0))
+        assert compression.saving(other, plain) == pytest.approx(1 - share)
+    assert compression.at(plain, 0.5) == pytest.approx(24)
+    assert compression.at(plain, 0.1) == pytest.approx(plain[0].psnr)
+    assert compression.at(plain, 0.05) is None
+    assert compression.at(plain, 2.5) is None
+    higher = [compression.Point(i, 1 + i, 70 + i, None, 0, 0) for i in range(3)]
+    assert compression.saving(higher, plain) is None
+    assert compression.at(higher, 2, "ms_ssim") is None
+
+
+def test_the_rivals_files_are_whole_files_of_theirs(bench: Bench, scene: np.ndarray) -> None:
+    compression = bench("compression")
+    for kind, magic in (("JPEG", b"\xff\xd8\xff"), ("WebP", b"RIFF"), ("AVIF", b"ftypavif")):
+        encode, decode = compression.pillow(kind)
+        data = encode(scene, 60)
+        assert magic in data[:16]
+        assert decode(data).shape == scene.shape
+        bpp, psnr, similar, _, _ = compression.measured(scene[..., :1], 60, encode, decode)
+        assert bpp == pytest.approx(8 * len(encode(scene[..., :1], 60)) / (48 * 64))
+        assert psnr > 25
+        assert similar is None
+    large = np.tile(scene, (4, 4, 1))
+    assert compression.ms_ssim(large, large) == pytest.approx(1)
+    worse = np.clip(large.astype(int) + np.arange(large.size).reshape(large.shape) % 60, 0, 255)
+    assert compression.ms_ssim(worse.astype(np.uint8), large) < 0.99

@@ -44,10 +44,13 @@ ORDER = {
     "revive training export rounding quantise frequencies codec_file "
     "pixel_errors reconstruction pixel_reconstruction detector detector_files",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
-    "openvino runtime ensemble twins denoise inpaint unfinished files",
+    "openvino runtime exact codec_arrays codec ensemble twins denoise inpaint unfinished walk "
+    "files",
     "uses": "__init__ gallery embed code_scores code_map features priors decoding "
-    "generate defect_scores defect_folders false_alarms heat_maps detect defect_report",
-    "cli": "answers cleaning detecting embedding generating inpainting networks __init__ __main__",
+    "generate defect_scores defect_folders false_alarms heat_maps detect defect_report "
+    "entropy plc compress packing",
+    "cli": "answers cleaning compressing detecting embedding generating inpainting networks "
+    "__init__ __main__",
     "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
@@ -75,6 +78,7 @@ HOMES = {
     "pypdfium2": "images.scans",
     "imagecodecs": "images.tiff",
     "pydantic": "learn.recipes",
+    "constriction": "uses.entropy",
     "tqdm": "learn.training",
     "tensorboard": "learn.training",
     "typer": "cli options",
@@ -242,7 +246,7 @@ def test_every_private_word_has_a_hint() -> None:
 
 VERBS = (
     *("denoise", "damage", "train", "evaluate", "embed", "generate", "export"),
-    *("models", "datasets", "demo"),
+    *("models", "datasets", "demo", "compress", "decompress"),
 )
 HEAVY = ("torch", "lightning", "matplotlib", "sklearn", "skimage", "scipy", "torchmetrics")
 

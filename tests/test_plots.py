@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pellucid.report.plots import TRAIN, VALIDATION, curves
+from pellucid.report.plots import LINES, TRAIN, VALIDATION, curves, rates
 
 
 def history(count: int, **changes):
@@ -69,3 +69,12 @@ def test_matplotlib_opens_only_when_a_curve_is_drawn():
     code = "import sys, pellucid.report.plots; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_every_codec_has_its_line(tmp_path):
+    lines = {
+        name: [(0.2 * 2**i, 26 + number + 3 * i) for i in range(4)]
+        for number, name in enumerate(("ours", "JPEG", "WebP", "AVIF"))
+    }
+    found = colours(rates(lines, tmp_path / "new" / "rates.png", title="pictures"))
+    assert {hexed(colour) for colour in LINES[:4]} <= found

@@ -122,3 +122,25 @@ def test_shipped_models_have_cards_that_say_what_they_are():
         card = zoo.card(name)
         assert card["model"]
         assert card["licence"]
+
+
+def test_a_codec_is_found_by_its_name_and_is_no_model_that_restores(shelf, tmp_path):
+    assert zoo.codecs() == []
+    (shelf / "photo-codec.codec.npz").write_bytes(b"")
+    safetensors(shelf / "photo-codec.safetensors", {})
+    box(shelf / "photo.onnx")
+    assert zoo.codecs() == ["photo-codec"]
+    assert zoo.names() == ["photo"]
+    assert zoo.resolve_codec("photo-codec") == shelf / "photo-codec.codec.npz"
+    (tmp_path / "mine.codec.npz").write_bytes(b"")
+    assert zoo.resolve_codec(str(tmp_path / "mine.codec.npz")) == tmp_path / "mine.codec.npz"
+    with pytest.raises(OptionError, match="did you mean 'photo-codec'"):
+        zoo.resolve_codec("photo-codek")
+    with pytest.raises(CheckpointError, match="is a codec and restores nothing"):
+        zoo.resolve(tmp_path / "mine.codec.npz")
+    with pytest.raises(CheckpointError, match=r"is a folder; give a \.codec\.npz file"):
+        zoo.resolve_codec(tmp_path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        zoo.resolve_codec("nothing.codec.npz")
+    with pytest.raises(CheckpointError, match="is no codec"):
+        zoo.resolve_codec(shelf / "photo.onnx")

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pellucid.report.evaluate import evaluate
     from pellucid.report.runs import fit
     from pellucid.restore.denoise import denoise
+    from pellucid.uses.compress import compress, decompress
 
 _HOMES = {
+    "compress": "pellucid.uses.compress",
     "create": "pellucid.learn.models",
+    "decompress": "pellucid.uses.compress",
     "denoise": "pellucid.restore.denoise",
     "evaluate": "pellucid.report.evaluate",
     "fit": "pellucid.report.runs",
@@ -32,7 +35,18 @@ _HOMES = {
     "write": "pellucid.images",
 }
 
-__all__ = ["__version__", "create", "denoise", "evaluate", "fit", "load", "read", "write"]
+__all__ = [
+    "__version__",
+    "compress",
+    "create",
+    "decompress",
+    "denoise",
+    "evaluate",
+    "fit",
+    "load",
+    "read",
+    "write",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,7 @@
 
 Answers go to standard output, progress to standard error. Exit codes: 0 all done, 2 the user's
 input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cleaning`, `networks`,
-`embedding`, `generating`.
+`embedding`, `generating`, `compressing`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from pellucid import __version__
 from pellucid.cli.answers import say
 from pellucid.cli.cleaning import damage, denoise
+from pellucid.cli.compressing import compress, decompress
 from pellucid.cli.detecting import detect
 from pellucid.cli.embedding import embed
 from pellucid.cli.generating import generate
@@ -49,7 +50,8 @@ def _main(
 
 
 _VERBS = (
-    *(demo, denoise, inpaint, damage, train, evaluate, embed, generate, export, models, datasets),
+    *(demo, denoise, inpaint, damage, train, evaluate, embed, generate, compress, decompress),
+    *(export, models, datasets),
 )
 for _verb in _VERBS:
     app.command()(_verb)

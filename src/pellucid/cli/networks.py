@@ -213,6 +213,9 @@ def models(
     print("in the box (pellucid denoise INPUT -o OUT --model NAME):")
     boxed = {title: (zoo.card(title).get("recipe") or {}).get("about") for title in zoo.names()}
     _list(boxed or {"none": "train one"})
+    if zoo.codecs():
+        print("codecs (pellucid compress IMAGE -o FILE.plc --model NAME):")
+        _list(dict.fromkeys(zoo.codecs(), ""))
     print("recipes (pellucid train NAME -o RUN):")
     _list({title: recipes.read(title).about for title in recipes.names()})
 

@@ -1,4 +1,5 @@
-"""Curves of a training run; the one home of matplotlib, which opens only when a curve is drawn.
+"""Curves of a training run, and of what codecs cost; the one home of matplotlib, which opens only
+when a curve is drawn.
 
 Figures are made directly, never through pyplot: no global state and no window, so that a server
 or a test can draw too. Read next: `advice`, which finds the turning point marked here.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ VALIDATION = "#e4572e"
 INK = "#202124"
 PALE_INK = "#5f6368"
 WIDTHS = (1.25, 1.0)
+LINES = (VALIDATION, TRAIN, "#3b7d4f", "#8a6fb0", "#b08d3c")
 
 SCORES = {
     "val_psnr": ("PSNR, dB", "#b5541c", ".2f"),
@@ -54,6 +57,46 @@ def curves(history: History, path: str | Path, *, title: str = "") -> Path:
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
     said = textwrap.fill(advice(history), 142 if scores else 88)
     figure.supxlabel(said, x=0.01, ha="left", fontsize=9.5, color=PALE_INK)
+    path = Path(path)
+    with suppress(OSError):  # `atomic` says in one line what stands in the way
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as beside:
+        figure.savefig(beside, format="png")
+    return path
+
+
+def rates(
+    lines: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, *, title: str = ""
+) -> Path:
+    """Draw what codecs give for what they take; return the path.
+
+    Args:
+        lines: By name, bits a pixel and PSNR in dB of each setting; the first is drawn thick.
+        path: Where the PNG goes; replaced in one step.
+        title: A line above, for example the data set.
+    """
+    figures = optional("matplotlib.figure", "train")
+    tickers = optional("matplotlib.ticker", "train")
+    figure = figures.Figure(figsize=(6.4, 4.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e3e5e8", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9, colors=INK)
+    for number, (name, points) in enumerate(lines.items()):
+        bpp, psnr = zip(*sorted(points), strict=True)
+        look: dict[str, Any] = {"lw": 2.4, "zorder": 3} if number == 0 else {"lw": 1.4}
+        look |= {"color": LINES[number % len(LINES)], "marker": "o", "ms": 3.5}
+        axes.plot(bpp, psnr, label=name, **look)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(tickers.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(tickers.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(tickers.NullFormatter())
+    axes.set_xlabel("bits a pixel, of the whole file")
+    axes.set_ylabel("PSNR, dB")
+    axes.legend(frameon=False, fontsize=9, loc="best")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
     path = Path(path)
     with suppress(OSError):  # `atomic` says in one line what stands in the way
         path.parent.mkdir(parents=True, exist_ok=True)

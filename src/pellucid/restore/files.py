@@ -2,12 +2,11 @@
 
 A run over thousands of scans must survive a bad one, a full disk, Ctrl-C and being started again.
 So every output is written whole or not at all, what is there already is not done twice, and what
-went wrong is told at the end, file by file.
+went wrong is told at the end, file by file. Which files there are, `walk` says.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pellucid import __version__
-from pellucid.errors import ImageError, OptionError, PellucidError
-from pellucid.images import KINDS, SUFFIXES, Picture, find, pages, write
+from pellucid.errors import OptionError
+from pellucid.images import KINDS, Picture, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.binarize import binarize
@@ -32,9 +31,7 @@ from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
-
-STREAM = "-"
-"""Standard input or output."""
+from pellucid.restore.walk import STREAM, Job, identity, plan, reason
 
 
 @dataclass(frozen=True)
@@ -73,27 +70,6 @@ class FileResult:
 
 
 Progress = Callable[[FileResult, int, int], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to do.
-
-    Args:
-        source: The file, or "-".
-        target: The file to write, or "-"; None where there is nothing to write.
-        keeps_kind: Written in the format that was read, whatever the suffix says.
-        makes_folders: The folders on the way to the target are ours to make.
-        error: Says at once why it cannot be done.
-        residual: Where to write what was removed; None for nowhere.
-    """
-
-    source: str
-    target: str | None
-    keeps_kind: bool = False
-    makes_folders: bool = False
-    error: str | None = None
-    residual: str | None = None
 
 
 def denoise_files(
@@ -202,63 +178,6 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def plan(inputs: Sequence[str | Path], out: str | Path) -> list[Job]:
-    """Every file to do, with the place of its output.
-
-    Raises:
-        OptionError: Inputs and output do not fit together.
-    """
-    given = list(dict.fromkeys(str(one) for one in inputs))
-    single = len(given) == 1 and not Path(given[0]).is_dir()
-    if str(out) == STREAM:
-        if not single:
-            raise OptionError(
-                "standard output takes one picture, and a folder or several files were given; "
-                "give -o a folder"
-            )
-        return [Job(given[0], STREAM, keeps_kind=True)]
-    target = Path(out)
-    is_folder = target.is_dir() or str(out).endswith(("/", os.sep))
-    if single and not is_folder and (target.suffix or target.exists()):
-        if not target.exists():
-            kind_of(target)
-        job = Job(given[0], str(out), keeps_kind=target.suffix.lower() not in SUFFIXES)
-        return [_guarded(job, {_identity(given[0])})]
-    if STREAM in given:
-        raise OptionError(
-            "standard input has no name for a file in a folder; give it alone, and -o a file or -"
-        )
-    if target.exists() and not target.is_dir():
-        raise OptionError(f"{out} is a file, and several outputs need a folder; give -o a folder")
-    roots = [Path(one) if Path(one).is_dir() else Path(one).parent for one in given]
-    base = Path(os.path.commonpath([root.absolute() for root in roots]))
-    jobs: dict[str, Job] = {}
-    for one in given:
-        files: list[str] = [one]
-        if Path(one).is_dir():
-            try:
-                files = _in_folder(Path(one), target)
-            except PellucidError as error:
-                jobs[one] = Job(one, None, error=str(error))
-                continue
-        for file in files:
-            place = target / Path(file).absolute().relative_to(base)
-            jobs[file] = Job(file, str(place), keeps_kind=True, makes_folders=True)
-    sources = {_identity(source) for source in jobs}
-    return [_guarded(job, sources) for job in jobs.values()]
-
-
-def _in_folder(folder: Path, target: Path) -> list[str]:
-    """The pictures below a folder; outputs of an earlier run, in a folder inside it, are none."""
-    found = find(folder)
-    inside = target.absolute()
-    if inside != folder.absolute():
-        found = [path for path in found if inside not in path.absolute().parents]
-    if not found:
-        raise ImageError(f"{folder}: no pictures in this folder but those in {target}")
-    return [str(path) for path in found]
-
-
 def _with_residual(job: Job, place: str, out: str) -> Job:
     """The job, with the file for what it removes."""
     if job.target is None:
@@ -269,22 +188,9 @@ def _with_residual(job: Job, place: str, out: str) -> Job:
     kind = kind_of(place)
     if not KINDS[kind].free:
         raise OptionError(f"{place}: what was removed is written as TIFF or PNG; give such a file")
-    if _identity(place) in (_identity(job.source), _identity(job.target)):
+    if identity(place) in (identity(job.source), identity(job.target)):
         raise OptionError(f"{place} is the input or the output; give --residual another place")
     return replace(job, residual=place)
-
-
-def _identity(path: str) -> str:
-    """The same text for every name of one file."""
-    return os.path.normcase(os.path.realpath(path))
-
-
-def _guarded(job: Job, sources: set[str]) -> Job:
-    """Refuse to write over any of the inputs."""
-    if job.target is None or _identity(job.target) not in sources:
-        return job
-    reason = f"{job.target} is one of the inputs and is not written over; give -o another place"
-    return replace(job, error=reason)
 
 
 def _each(
@@ -381,16 +287,9 @@ def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:
     began = time.perf_counter()
     try:
         return _restored(job, how)
-    except PellucidError as error:
-        reason = str(error)
-    except OSError as error:
-        reason = f"{error.filename or job.source}: {error.strerror or error}"
-    except MemoryError:
-        reason = f"{job.source}: there is not enough memory for this picture"
     except Exception as error:  # a mistake of ours that one file shows must not stop thousands
-        what = f"{type(error).__name__}: {error}"
-        reason = f"{job.source}: an internal error, please report it: {what}"
-    return [replace(result, seconds=time.perf_counter() - began, error=reason)]
+        why = reason(error, job.source)
+    return [replace(result, seconds=time.perf_counter() - began, error=why)]
 
 
 def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> float | None:

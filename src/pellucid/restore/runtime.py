@@ -65,34 +65,16 @@ class OnnxRunner(ExportedRunner):
     """
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
-        import onnxruntime
-
         zoo.metadata(path)  # says what is wrong with a file that is no model at all
-        providers, device = _providers(onnxruntime.get_available_providers(), device)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or available_threads()
-        options.inter_op_num_threads = 1
-        # Windows at the borders have other shapes, and a remembered pattern for each of them costs
-        # half as much memory again and gains no time.
-        options.enable_mem_pattern = False
-        # Its warnings are for its developers; errors come as exceptions, too.
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=providers
-            )
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise CheckpointError(
-                f"cannot open {path}: {first_line(error)}; export the model again"
-            ) from error
+        self._session, device = open_session(path, str(path), device=device, threads=threads)
         # Old exports list their weights among the inputs; those have initial values.
         initial = {port.name for port in self._session.get_overridable_initializers()}
         inputs = [port for port in self._session.get_inputs() if port.name not in initial]
         outputs = self._session.get_outputs()
         check_ports(
             path,
-            [(port.shape, _element(port)) for port in inputs],
-            [_element(port) for port in outputs],
+            [(port.shape, element(port)) for port in inputs],
+            [element(port) for port in outputs],
         )
         self._input, self._output = inputs[0].name, outputs[0].name
         super().__init__(path, inputs[0].shape, device)
@@ -101,6 +83,45 @@ class OnnxRunner(ExportedRunner):
         """The network's own answer to contiguous images (B, C, H, W) that fit it."""
         restored: Images = self._session.run([self._output], {self._input: images})[0]
         return restored
+
+
+def open_session(
+    graph: Path | bytes, name: str, *, device: str = "auto", threads: int | None = None
+) -> tuple[Any, str]:
+    """ONNX Runtime's session for a graph, and the device that it runs on.
+
+    Args:
+        graph: An .onnx file, or its bytes.
+        name: For messages.
+        device: 'auto', 'cpu' or 'cuda'.
+        threads: Processor threads; all that this process may use unless given.
+
+    Raises:
+        CheckpointError: It is no graph that can run.
+        OptionError: The device is not there.
+    """
+    import onnxruntime
+
+    providers, device = _providers(onnxruntime.get_available_providers(), device)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or available_threads()
+    options.inter_op_num_threads = 1
+    # Windows at the borders have other shapes, and a remembered pattern for each of them costs
+    # half as much memory again and gains no time.
+    options.enable_mem_pattern = False
+    # Its warnings are for its developers; errors come as exceptions, too.
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph),
+            sess_options=options,
+            providers=providers,
+        )
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise CheckpointError(
+            f"cannot open {name}: {first_line(error)}; export the model again"
+        ) from error
+    return session, device
 
 
 class TorchRunner:
@@ -237,6 +258,6 @@ def _check_device(device: str, there: Sequence[str]) -> None:
         )
 
 
-def _element(port: Any) -> str:
+def element(port: Any) -> str:
     """'float' for a tensor of float32."""
     return str(port.type).removeprefix("tensor(").removesuffix(")")

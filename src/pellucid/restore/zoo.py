@@ -2,7 +2,8 @@
 
 A shipped model is two files in the package folder ``weights``: ``NAME.onnx`` to run and
 ``NAME.safetensors`` to train further. Both carry the same card; it is read here from the file's
-own header, without opening the network. Read next: `runtime`, which does.
+own header, without opening the network. A codec for pictures is one file, ``NAME.codec.npz``. Read
+next: `runtime`, which opens networks.
 """
 
 from __future__ import annotations
@@ -37,15 +38,60 @@ TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray"}
 FAST = "-fast"
 """Ends the name of a model's quicker form; twins are of one form."""
 
+CODEC = "photo-codec"
+"""What `pellucid compress` uses."""
+
+CODEC_SUFFIX = ".codec.npz"
+
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _LARGEST_CARD_BYTES = 16 * 2**20
 
 
 def names() -> list[str]:
-    """The names of the models in the box, sorted; empty where none are shipped."""
+    """The names of the models in the box that restore, sorted; empty where none are shipped."""
     if not WEIGHTS.is_dir():
         return []
-    return sorted({path.stem for path in WEIGHTS.iterdir() if path.suffix in SUFFIXES})
+    found = {path.stem for path in WEIGHTS.iterdir() if path.suffix in SUFFIXES}
+    # A codec's checkpoint, to train it further, restores nothing.
+    return sorted(found - set(codecs()))
+
+
+def codecs() -> list[str]:
+    """The names of the codecs in the box, sorted; empty where none are shipped."""
+    if not WEIGHTS.is_dir():
+        return []
+    files = [path.name for path in WEIGHTS.iterdir()]
+    return sorted(n.removesuffix(CODEC_SUFFIX) for n in files if n.endswith(CODEC_SUFFIX))
+
+
+def resolve_codec(name: str | Path) -> Path:
+    """The file of a codec in the box, or of a path.
+
+    Raises:
+        CheckpointError: The path is no codec, or none is in the box.
+        OptionError: No such name.
+    """
+    given, path = str(name), Path(name).expanduser()
+    looks_like_path = isinstance(name, Path) or "/" in given or os.sep in given
+    available = codecs()
+    if given in available and not looks_like_path:
+        return WEIGHTS / f"{given}{CODEC_SUFFIX}"
+    if looks_like_path or path.suffix or path.exists():
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            boxed = ", ".join(available) or "none"
+            raise CheckpointError(
+                f"{path} {what}; give a {CODEC_SUFFIX} file, or the name of a codec in the box "
+                f"({boxed})"
+            )
+        if path.suffix.lower() != ".npz":
+            raise CheckpointError(f"{path} is no codec; give a {CODEC_SUFFIX} file")
+        return path
+    if not available:
+        raise CheckpointError(
+            f"no codec '{given}': this version has none in the box; give a {CODEC_SUFFIX} file"
+        )
+    raise unknown("codec", given, available)
 
 
 def default(kind: str, channels: int) -> str:
@@ -145,6 +191,8 @@ def _checked(path: Path) -> Path:
             f"{path} may hold a pickle, which can run any code, so it is not opened; "
             f"give an .onnx or .safetensors file{better}"
         )
+    if path.name.endswith(CODEC_SUFFIX):
+        raise CheckpointError(f"{path} is a codec and restores nothing; give it to compress")
     if suffix not in SUFFIXES:
         raise CheckpointError(f"{path} is no model file; .onnx and .safetensors can be opened")
     return path

@@ -1,0 +1,129 @@
+"""The codec's prior in whole numbers: what is coded with is the same on every machine.
+
+An entropy decoder that is told another distribution than the encoder reads nonsense from there on,
+and float convolutions differ in their last digits between machines, libraries and numbers of
+threads (Ballé, Johnston, Minnen 2019, "Integer networks for data compression with latent-variable
+models", ICLR). So mean and scale of every latent come from fixed-point numbers here. They are
+held in float64, where each sum is a whole number below 2**53 and so exact in any order; `Prior`
+refuses weights that could exceed that. Read next: `codec_arrays`, which reads them from a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.errors import CheckpointError
+
+Integers = NDArray[np.int32]
+
+WEIGHT_BITS, ACTIVATION_BITS = 12, 8
+"""Weights are counted in units of 2**-12, activations of 2**-8, and so biases of 2**-20."""
+
+LARGEST = 2**15 - 1
+"""Of the activations between layers, after their rectifier."""
+
+LARGEST_SYMBOL = 2**15 - 1
+"""Of the hyper-latents on either side of 0; more never helps and could overflow."""
+
+LARGEST_MEAN = 2**22
+"""Of a latent's mean on either side of 0, in units of 2**-8."""
+
+SCALES = 64
+"""How many widths of the distribution there are."""
+
+_EXACT = 2**53
+_BAND = 2**22
+"""Numbers that are gathered for one matrix product, which bounds the memory of a large picture."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution of 3x3 with zeros around the picture.
+
+    Args:
+        weight: (out, in, 3, 3), whole numbers.
+        bias: (qualities, out), whole numbers.
+        shuffle: Then depth becomes space, this many times in height and width.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    shuffle: int
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Mean and scale of the latents, from the hyper-latents' symbols.
+
+    Args:
+        scale: (qualities, N), whole numbers: a symbol times this is the first layer's input.
+        layers: At least one; the last gives means and then scales, two numbers a latent.
+
+    Raises:
+        CheckpointError: Sums could grow beyond what float64 holds exactly.
+    """
+
+    scale: NDArray[np.float64]
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        most = float(np.abs(self.scale).max()) * LARGEST_SYMBOL
+        for number, layer in enumerate(self.layers):
+            summed = np.abs(layer.weight).sum(axis=(1, 2, 3)).max() * most
+            bound = max(most, summed + np.abs(layer.bias).max() + 2**WEIGHT_BITS)
+            # Not `>=`, which lets a NaN pass.
+            if not bound < _EXACT:
+                raise CheckpointError(
+                    f"layer {number} of the codec's prior can reach {bound:.3g}, and whole numbers "
+                    "are exact below 2**53; export the codec again"
+                )
+            most = LARGEST
+
+    def __call__(self, symbols: Integers, quality: int) -> tuple[Integers, NDArray[np.uint8]]:
+        """Mean of every latent in units of 2**-8, and which of the scales it has.
+
+        Args:
+            symbols: (N, h, w), within `LARGEST_SYMBOL`.
+            quality: Counted from 0.
+
+        Returns:
+            Two arrays (M, 4h, 4w).
+        """
+        a = symbols.astype(np.float64) * self.scale[quality][:, None, None]
+        for layer in self.layers[:-1]:
+            a = _convolved(a, layer, quality, last=False)
+        a = _convolved(a, self.layers[-1], quality, last=True)
+        means, scales = np.split(a, 2)
+        rounded = (scales + (1 << ACTIVATION_BITS - 1)) >> ACTIVATION_BITS
+        return means, np.clip(rounded, 0, SCALES - 1).astype(np.uint8)
+
+
+def _convolved(
+    a: NDArray[np.generic], layer: Layer, quality: int, *, last: bool
+) -> NDArray[np.int32]:
+    """One layer, rounded, held within its bounds, and spread; a band of rows at a time."""
+    channels, height, width = a.shape
+    kernel = layer.weight.reshape(len(layer.weight), -1)
+    bias = layer.bias[quality][:, None]
+    out = np.empty((len(kernel), height, width), np.int32)
+    padded = np.pad(a, ((0, 0), (1, 1), (1, 1)))
+    step = max(1, _BAND // (9 * channels * width))
+    for top in range(0, height, step):
+        rows = min(step, height - top)
+        seen = np.empty((channels, 3, 3, rows, width), np.float64)
+        for i in range(3):
+            for j in range(3):
+                seen[:, i, j] = padded[:, top + i : top + i + rows, j : j + width]
+        total = kernel @ seen.reshape(len(kernel[0]), -1) + bias
+        total = np.floor((total + 2 ** (WEIGHT_BITS - 1)) * 2.0**-WEIGHT_BITS)
+        low, high = (-LARGEST_MEAN, LARGEST_MEAN) if last else (0, LARGEST)
+        out[:, top : top + rows] = np.clip(total, low, high).reshape(-1, rows, width)
+    if layer.shuffle == 1:
+        return out
+    r = layer.shuffle
+    # As torch.nn.PixelShuffle orders it: channel, row inside, column inside.
+    spread = out.reshape(-1, r, r, height, width).transpose(0, 3, 1, 4, 2)
+    return spread.reshape(-1, height * r, width * r)
