@@ -27,7 +27,6 @@ from pellucid.learn.rounding import session  # noqa: E402
 OPTIONS: dict[str, Any] = {
     "channels": (8, 12, 16),
     "latents": 12,
-    "blocks": (1, 1),
     "lambdas": (0.002, 0.01, 0.05),
     "image_channels": 3,
 }

@@ -17,7 +17,7 @@ from pellucid.learn.models.codec import Codec
 from pellucid.learn.muon import Muon
 
 KINDS = ("factorized", "hyperprior")
-SMALL = {"channels": (8, 12, 16), "latents": 12, "blocks": (1, 1)}
+SMALL = {"channels": (8, 12, 16), "latents": 12}
 
 
 def small(kind: str, **more: object) -> Codec:

@@ -12,13 +12,13 @@ from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
 from pellucid.errors import OptionError
 from pellucid.learn.draws import uniform
 from pellucid.learn.models.base import Autoencoder
 from pellucid.learn.models.blocks import Reach, convolution
 from pellucid.learn.models.entropy import Logistics, exact, widened
-from pellucid.learn.models.unet import Residual
 
 LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Weights of the error that published codecs are trained at, smallest files first."""
@@ -28,6 +28,9 @@ STRIDE = 16
 
 _CONTRAST = 4.0
 """Pixels less grey times this are about as wide as a standard normal."""
+
+_SMALLEST = 0.01
+"""What `Normalization` divides by at least."""
 
 _FINENESS = 2.0
 """Gain in the middle of the qualities at the start, where latents are about one wide."""
@@ -56,19 +59,52 @@ class Gains(nn.Module):
         return x * self.table()[quality][..., None, None]
 
 
+class Normalization(nn.Module):
+    """Divide half the channels by a weighted sum of the sizes of all, or multiply them by it.
+
+    The generalised divisive normalisation of Ballé, Laparra, Simoncelli 2016,
+    https://arxiv.org/abs/1511.06281, without its powers, as by Johnston et al. 2019,
+    https://arxiv.org/abs/1912.08771. What is divided saturates; the other half of the channels
+    keeps what is large exact.
+
+    Args:
+        channels: Of what comes in.
+        inverse: Multiply.
+    """
+
+    def __init__(self, channels: int, *, inverse: bool = False) -> None:
+        super().__init__()
+        self.inverse = inverse
+        self.plain = channels // 2
+        mix = 0.1 * torch.eye(channels) + 1e-3
+        self.mix = nn.Parameter(mix[self.plain :, :, None, None])
+        self.offset = nn.Parameter(torch.ones(channels - self.plain))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        size = F.conv2d(x.abs(), self.mix.abs(), self.offset.abs() + _SMALLEST)
+        plain, bent = x[:, : self.plain], x[:, self.plain :]
+        return torch.cat((plain, bent * size if self.inverse else bent / size), 1)
+
+
 class Codec(Autoencoder):
     """Analysis, gains, rounding and synthesis; subclasses say what the rounded code costs.
 
-    The residual transform follows Cheng et al. 2020, https://arxiv.org/abs/2001.01568, without
-    its attention; by default it takes 111 thousand multiplications a pixel. Trained as by Minnen
-    and Singh 2020, https://arxiv.org/abs/2007.08739: rates see noise in place of rounding, the
-    synthesis rounded values. Each picture of a batch is trained at a quality of its own.
+    Convolutions with `Normalization` between them, as by Ballé et al. 2018,
+    https://arxiv.org/abs/1802.01436, and beside them a linear transform of blocks, which need only
+    be corrected. After 200 steps on photographs bits and errors together come to 3.6; to 4.0 where
+    all channels are normalised, to 5.6 without the transform, to 6.2 with neither, and to 7.2, in
+    nearly twice the time, where residual blocks with rectifiers take the place of normalisation:
+    the high rates that convolutions train best at shut those.
+
+    Trained as by Minnen and Singh 2020, https://arxiv.org/abs/2007.08739: rates see noise in place
+    of rounding, the synthesis rounded values. Each picture of a batch is trained at a quality of
+    its own.
 
     Args:
         channels: Widths at a half, a quarter and an eighth of the size.
         latents: Channels of the code, at a sixteenth of the size. They are a ceiling: the 192 main
             components of 16x16 pixels in colour hold photographs to 34.4 dB, 320 to 48.9.
-        blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
         quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
@@ -83,52 +119,56 @@ class Codec(Autoencoder):
         *,
         channels: tuple[int, int, int],
         latents: int,
-        blocks: tuple[int, int],
         lambdas: tuple[float, ...],
         quality: int | None,
         image_channels: int,
         multiple_of: int,
     ) -> None:
-        _check(channels, latents, blocks, lambdas, quality)
+        _check(channels, latents, lambdas, quality)
         super().__init__(
             image_channels=image_channels, multiple_of=multiple_of, output="linear", loss="mse"
         )
         self.lambdas = tuple(map(float, lambdas))
         self.quality = len(lambdas) - 1 if quality is None else quality - 1
         fine, middle, coarse = channels
-        quarter, eighth = blocks
         folded = 4 * image_channels
         self.analysis = nn.Sequential(
             nn.PixelUnshuffle(2),
             convolution(folded, fine),
-            nn.ReLU(inplace=True),
+            Normalization(fine),
             convolution(fine, middle, stride=2),
-            *_residuals(middle, quarter),
+            Normalization(middle),
             convolution(middle, coarse, stride=2),
-            *_residuals(coarse, eighth),
+            Normalization(coarse),
         )
         self.to_latents = convolution(coarse, latents, stride=2)
         self.synthesis = nn.Sequential(
             *_doubling(latents, coarse, kernel=1),
-            *_residuals(coarse, eighth),
+            Normalization(coarse, inverse=True),
             *_doubling(coarse, middle, kernel=1),
-            *_residuals(middle, quarter),
-            # No block follows it, so that it looks around itself.
+            Normalization(middle, inverse=True),
             *_doubling(middle, fine, kernel=3),
-            nn.ReLU(inplace=True),
+            Normalization(fine, inverse=True),
         )
         self.to_image = convolution(fine, folded)
         self.unfold = nn.PixelShuffle(2)
+        values = STRIDE**2 * image_channels
+        self.transform = nn.Sequential(
+            nn.PixelUnshuffle(STRIDE), convolution(values, latents, kernel=1)
+        )
+        self.inverse_transform = nn.Sequential(
+            convolution(latents, values, kernel=1), nn.PixelShuffle(STRIDE)
+        )
         # Squared errors fall with the square of the bins' width, and lambda weighs them.
         centre = math.exp(sum(map(math.log, self.lambdas)) / len(self.lambdas))
         self.fineness = [_FINENESS * math.sqrt(each / centre) for each in self.lambdas]
         self.gains = Gains(self.fineness, latents)
         self.inverse_gains = Gains([1 / gain for gain in self.fineness], latents)
-        for module in (self.analysis, self.to_latents, self.synthesis, self.to_image):
+        for module in (self.analysis, self.to_latents, self.transform, self.synthesis):
             settle(module)
-        # From the layers behind a ReLU; the picture begins as grey and a trace of the code.
-        settle(self.analysis[3], 2**0.5)
+        # The picture begins as grey and a trace of the code.
         settle(self.to_image, 0.2)
+        settle(self.inverse_transform, 0.2)
 
     @property
     def qualities(self) -> int:
@@ -150,25 +190,22 @@ class Codec(Autoencoder):
 
     def reach_in(self) -> Reach:
         """How far a value of the code sees, in pixels of the image."""
-        quarter, eighth = self.options["blocks"]
         reach = Reach()
         reach.down()
         reach.conv(3, 2)
         reach.down()
-        reach.conv(3, 2 * quarter + 1)
+        reach.conv(3)
         reach.down()
-        reach.conv(3, 2 * eighth + 1)
+        reach.conv(3)
         reach.down()
         return reach
 
     def reach_out(self) -> Reach:
         """How far a pixel of the image sees into the code, in pixels of the image."""
-        quarter, eighth = self.options["blocks"]
         reach = Reach(step=STRIDE)
         reach.up()
-        reach.conv(3, 2 * eighth)
         reach.up()
-        reach.conv(3, 2 * quarter + 1)
+        reach.conv(3)
         reach.up()
         reach.conv(3)
         reach.up()
@@ -176,17 +213,20 @@ class Codec(Autoencoder):
 
     def latents_of(self, x: Tensor) -> Tensor:
         """The code before its gain, (B, M, H/16, W/16), of images whose sizes fit."""
-        features = self.analysis((x - 0.5) * _CONTRAST)
+        x = (x - 0.5) * _CONTRAST
+        features = self.analysis(x)
         with exact(x):
-            latents: Tensor = self.to_latents(widened(features))
+            latents: Tensor = self.to_latents(widened(features)) + self.transform(x)
         return latents
 
     def image_of(self, code: Tensor, quality: Tensor) -> Tensor:
         """Images, not clipped, of rounded codes (B, M, h, w) at the qualities (B,), from 0."""
-        features = self.synthesis(self.inverse_gains(code, quality))
+        code = self.inverse_gains(code, quality)
+        features = self.synthesis(code)
         with exact(code):
-            image: Tensor = 0.5 + self.unfold(self.to_image(widened(features))) / _CONTRAST
-        return image
+            image: Tensor = self.unfold(self.to_image(widened(features)))
+            image = image + self.inverse_transform(code)
+        return 0.5 + image / _CONTRAST
 
     def coded(
         self, latents: Tensor, quality: Tensor, generator: Generator | None
@@ -230,7 +270,9 @@ class Codec(Autoencoder):
 
         Returns:
             'rate', in bits a pixel; 'distortion', the mean squared error on the scale of 255 times
-            the quality's lambda.
+            the quality's lambda. The costs of each picture are divided by the root of its lambda,
+            held against the geometric mean of all: those of high qualities are larger and would
+            drown the others.
         """
         height, width = clean.shape[-2:]
         draws = uniform((len(clean),), clean, generator) * self.qualities
@@ -241,10 +283,11 @@ class Codec(Autoencoder):
         image = self.image_of(code, quality)[..., :height, :width]
         with exact(clean):
             errors = (image - clean).square().flatten(1).mean(1)
-            worth = errors.new_tensor(self.lambdas)[quality] * 255**2
+            lambdas = errors.new_tensor(self.lambdas)
+            share = (lambdas.log().mean().exp() / lambdas).sqrt()[quality]
             return {
-                "rate": bits.mean() / (height * width),
-                "distortion": (worth * errors).mean(),
+                "rate": (share * bits).mean() / (height * width),
+                "distortion": (share * lambdas[quality] * 255**2 * errors).mean(),
             }
 
     def _chosen(self, x: Tensor) -> Tensor:
@@ -252,25 +295,12 @@ class Codec(Autoencoder):
 
 
 def settle(module: nn.Module, gain: float = 1.0) -> None:
-    """Weights of the convolutions that keep the size of a signal, times `gain`; no biases.
-
-    Those of residual blocks stay as they are: they begin as the identity.
-    """
-    if isinstance(module, Residual):
-        return
-    if isinstance(module, nn.Conv2d):
-        nn.init.normal_(module.weight, 0, gain / math.sqrt(module.weight[0].numel()))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    for child in module.children():
-        settle(child, gain)
-
-
-def _residuals(channels: int, count: int) -> list[nn.Module]:
-    return [
-        Residual(channels, kernel=3, bias=True, norm="none", activation="relu")
-        for _ in range(count)
-    ]
+    """Weights of the convolutions that keep the size of a signal, times `gain`; no biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, 0, gain / math.sqrt(layer.weight[0].numel()))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _doubling(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
@@ -281,15 +311,12 @@ def _doubling(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
 def _check(
     channels: tuple[int, ...],
     latents: int,
-    blocks: tuple[int, ...],
     lambdas: tuple[float, ...],
     quality: int | None,
 ) -> None:
     for name, value in (("channels", min(channels)), ("latents", latents)):
         if value < 1:
             raise OptionError(f"{name} is {value}; a width is at least 1")
-    if not all(0 <= count <= 64 for count in blocks):
-        raise OptionError(f"blocks is {blocks}; each of the two sizes takes from 0 to 64")
     rising = all(low < high for low, high in pairwise(lambdas))
     if not 1 <= len(lambdas) <= 255 or not rising or not 0 < lambdas[0] <= lambdas[-1] < math.inf:
         raise OptionError(

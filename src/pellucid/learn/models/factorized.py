@@ -17,7 +17,6 @@ class FactorizedCodec(Codec):
     Args:
         channels: Widths at a half, a quarter and an eighth of the size.
         latents: Channels of the code, at a sixteenth of the size.
-        blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
         quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
@@ -29,9 +28,8 @@ class FactorizedCodec(Codec):
     def __init__(
         self,
         *,
-        channels: tuple[int, int, int] = (64, 128, 192),
-        latents: int = 192,
-        blocks: tuple[int, int] = (1, 2),
+        channels: tuple[int, int, int] = (64, 128, 256),
+        latents: int = 320,
         lambdas: tuple[float, ...] = LAMBDAS,
         quality: int | None = None,
         image_channels: int = 1,
@@ -39,7 +37,6 @@ class FactorizedCodec(Codec):
         super().__init__(
             channels=channels,
             latents=latents,
-            blocks=blocks,
             lambdas=lambdas,
             quality=quality,
             image_channels=image_channels,

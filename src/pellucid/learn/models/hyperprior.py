@@ -80,7 +80,6 @@ class HyperpriorCodec(Codec):
         channels: Widths at a half, a quarter and an eighth of the size. The prior's is the second.
         latents: Channels of the code, at a sixteenth of the size.
         hyper_latents: Channels of the code's own code, at a sixty-fourth.
-        blocks: Residual blocks at a quarter and at an eighth, in the analysis and in the synthesis.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
         quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
@@ -92,10 +91,9 @@ class HyperpriorCodec(Codec):
     def __init__(
         self,
         *,
-        channels: tuple[int, int, int] = (64, 128, 192),
-        latents: int = 192,
+        channels: tuple[int, int, int] = (64, 128, 256),
+        latents: int = 320,
         hyper_latents: int = 96,
-        blocks: tuple[int, int] = (1, 2),
         lambdas: tuple[float, ...] = LAMBDAS,
         quality: int | None = None,
         image_channels: int = 1,
@@ -105,7 +103,6 @@ class HyperpriorCodec(Codec):
         super().__init__(
             channels=channels,
             latents=latents,
-            blocks=blocks,
             lambdas=lambdas,
             quality=quality,
             image_channels=image_channels,
