@@ -47,7 +47,7 @@ ORDER = {
     "uses": "__init__ gallery embed code_scores code_map features priors decoding "
     "generate defect_scores defect_folders false_alarms heat_maps detect defect_report",
     "cli": "answers cleaning detecting embedding generating inpainting networks __init__ __main__",
-    "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
+    "report": "__init__ advice panel plots html baselines trial likelihood results rivals evaluate "
     "page_filters page_files reading binarizing runs demo",
 }
 
