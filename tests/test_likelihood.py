@@ -211,5 +211,7 @@ def test_the_command_tells_the_same(command: Command, tmp_path: Path) -> None:
     expected = pellucid.evaluate(path, "digits", "none", limit=7, samples=5)
     assert expected.likelihood is not None
     for cost in expected.likelihood.costs:
-        assert told["likelihood"]["bounds"][cost.bound]["nats"] == pytest.approx(cost.nats, abs=1e-5)
+        assert told["likelihood"]["bounds"][cost.bound]["nats"] == pytest.approx(
+            cost.nats, abs=1e-5
+        )
     command.refused(*given, "--samples", 1, says="at least 2")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from PIL import Image
 
 from pellucid import __version__
@@ -202,9 +201,7 @@ class Report:
                 title=title,
                 note=note,
             )
-        return draw(
-            triples, rows=labels, columns=names, captions=captions, title=title, note=note
-        )
+        return draw(triples, rows=labels, columns=names, captions=captions, title=title, note=note)
 
     @property
     def _pictures(self) -> str:
