@@ -18,7 +18,7 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev $(VENV)/.notebooks
 	$(BIN)/python -m pytest -m "slow or gpu"
 
 # Runs them and keeps the copies with their pictures; those in examples/ stay without.
