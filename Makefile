@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow docs clean
+.PHONY: demo test test-slow notebooks docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pellucid demo -o demo
@@ -18,8 +18,14 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: $(VENV)/.dev
+test-slow: $(VENV)/.dev $(VENV)/.notebooks
 	$(BIN)/python -m pytest -m "slow or gpu"
+
+# Runs them and keeps the copies with their pictures; those in examples/ stay without.
+notebooks: $(VENV)/.notebooks
+	rm -rf build/notebooks && mkdir -p build/notebooks
+	cp examples/*.ipynb build/notebooks
+	$(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_api.py
@@ -37,6 +43,10 @@ $(VENV)/.demo: $(VENV)/.torch
 
 $(VENV)/.dev: $(VENV)/.torch
 	$(PIP) -e ".[train,onnx,openvino,baselines,tensorboard,tiff,dicom,pdf,ocr,entropy,perceptual,dev]"
+	touch $@
+
+$(VENV)/.notebooks: $(VENV)/.torch
+	$(PIP) -e ".[train,baselines,notebooks]"
 	touch $@
 
 clean:

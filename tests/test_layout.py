@@ -46,18 +46,18 @@ ORDER = {
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "
     "openvino runtime exact codec_arrays codec ensemble twins denoise inpaint unfinished walk "
     "files",
-    "uses": "__init__ gallery embed code_scores code_map features priors decoding "
+    "uses": "__init__ gallery embed code_scores code_map interpolation features priors decoding "
     "generate defect_scores defect_folders false_alarms heat_maps detect defect_report "
     "entropy plc compress packing",
     "cli": "answers cleaning compressing detecting embedding generating inpainting networks "
     "__init__ __main__",
-    "report": "__init__ advice panel plots html baselines trial results rivals evaluate "
-    "page_filters page_files reading binarizing runs demo",
+    "report": "__init__ advice panel plots html baselines trial likelihood results rivals evaluate "
+    "page_filters page_files reading binarizing runs display demo",
 }
 
 HOMES = {
-    "torch": "learn report restore.runtime uses.embed uses.features uses.priors uses.decoding "
-    "uses.generate sklearn",
+    "torch": "learn report restore.runtime uses.embed uses.interpolation uses.features uses.priors "
+    "uses.decoding uses.generate sklearn",
     "lightning": "learn.lesson learn.training",
     "safetensors": "learn.checkpoints learn.detector_files restore.runtime",
     "onnx": "learn.export learn.rounding",

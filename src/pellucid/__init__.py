@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.images import read, write
     from pellucid.learn.checkpoints import load
     from pellucid.learn.models import create
+    from pellucid.report.display import show
     from pellucid.report.evaluate import evaluate
     from pellucid.report.runs import fit
     from pellucid.restore.denoise import denoise
@@ -32,6 +33,7 @@ _HOMES = {
     "fit": "pellucid.report.runs",
     "load": "pellucid.learn.checkpoints",
     "read": "pellucid.images",
+    "show": "pellucid.report.display",
     "write": "pellucid.images",
 }
 
@@ -45,6 +47,7 @@ __all__ = [
     "fit",
     "load",
     "read",
+    "show",
     "write",
 ]
 

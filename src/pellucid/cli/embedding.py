@@ -13,6 +13,9 @@ from pellucid.cli.answers import save_json, say
 from pellucid.errors import OptionError
 from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place
 
+LARGEST = 256
+"""Longest side of a picture in a strip; larger ones are reduced."""
+
 
 class Pool(StrEnum):
     """How a spatial code becomes a row of numbers."""
@@ -28,6 +31,13 @@ class Way(StrEnum):
 
     tsne = "tsne"
     pca = "pca"
+
+
+class Along(StrEnum):
+    """How a strip goes from one code to the next."""
+
+    straight = "straight"
+    spherical = "spherical"
 
 
 def embed(
@@ -65,6 +75,19 @@ def embed(
     nearest: Annotated[
         int, typer.Option("--nearest", min=1, help="How many nearest are drawn of each.")
     ] = 8,
+    strips: Annotated[
+        Path | None,
+        typer.Option(
+            "--strips", callback=place, help="Draw the way from a picture to the next here."
+        ),
+    ] = None,
+    strips_by: Annotated[
+        Along,
+        typer.Option(
+            "--strips-by", help="Spherical is for a dense code of a variational autoencoder."
+        ),
+    ] = Along.straight,
+    steps: Annotated[int, typer.Option("--steps", help="Decoded pictures of a strip.")] = 9,
     scores: Annotated[
         bool,
         typer.Option("--scores", help="Judge the codes by the classes, beside PCA of that size."),
@@ -81,12 +104,12 @@ def embed(
     device: DeviceOption = Device.auto,
     json_file: JsonFile = None,
 ) -> None:
-    """Turn pictures into codes: files, maps, neighbours, scores; show what a network sees."""
-    coded = bool(out or map_file or neighbours or scores)
+    """Turn pictures into codes: files, maps, neighbours, strips, scores; show features."""
+    coded = bool(out or map_file or neighbours or strips or scores)
     if not (coded or features):
         raise OptionError(
-            "nothing is asked for; give -o codes.npz, --map map.png, --neighbours strips.png, "
-            "--scores or --features maps.png"
+            "nothing is asked for; give -o codes.npz, --map map.png, --neighbours near.png, "
+            "--strips strips.png, --scores or --features maps.png"
         )
     if json_file and not coded:
         raise OptionError("--json tells of codes; add -o codes.npz or --scores, or leave it out")
@@ -127,6 +150,9 @@ def embed(
     if neighbours:
         _draw_neighbours(found, neighbours, nearest)
         print(f"{neighbours}: pictures and their nearest", file=stream)
+    if strips:
+        count = _draw_strips(network, found, strips, strips_by.value, steps)
+        print(f"{strips}: {count} strips, {strips_by.value} from code to code", file=stream)
     compared = None
     if scores:
         compared = judge(found)
@@ -177,6 +203,25 @@ def _draw_neighbours(found: Any, path: Path, count: int) -> None:
         note="Beneath each its distance from the first"
         + (", and its class." if found.class_names else "."),
     )
+
+
+def _draw_strips(network: Any, found: Any, path: Path, way: str, steps: int) -> int:
+    """Write the picture; how many strips it has."""
+    from pellucid.report.panel import panel
+    from pellucid.uses.interpolation import interpolations
+
+    made = interpolations(network, found, way=way, steps=steps)
+    panel(
+        made.cells,
+        path,
+        captions=made.captions,
+        columns=made.columns,
+        title="From picture to picture",
+        note=f"At both ends the picture itself; between them what codes stand for, {way} from the "
+        "code of the one (0) to that of the other (1).",
+        most=LARGEST,
+    )
+    return len(made.cells)
 
 
 def _draw_features(network: Any, pictures: Any, path: Path) -> str:

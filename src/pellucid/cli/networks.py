@@ -108,6 +108,12 @@ def evaluate(
     seed: Seed = 0,
     device: EngineOption = Engine.auto,
     ensemble: EnsembleOption = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", help="Bound a variational model's likelihood by so many draws: IWAE-K."
+        ),
+    ] = None,
     panel: Annotated[
         Path | None,
         typer.Option("--panel", callback=place, help="Draw best, median and worst here."),
@@ -120,12 +126,13 @@ def evaluate(
     ] = "eng",
     json_file: JsonFile = None,
 ) -> None:
-    """Score a model on data: PSNR, SSIM, RMSE, MAE; how pages are read; what ink is found."""
+    """Score a model on data: PSNR, SSIM, RMSE, MAE, nats; how pages are read; what ink is found."""
     if task is not Task.pixels:
-        if published or panel or baselines_limit or not clip or split != "test":
+        if published or panel or baselines_limit or samples or not clip or split != "test":
             raise OptionError(
                 f"--task {task.value} judges all pages of a folder; leave out --published, "
-                "--panel, --split, --no-clip and --baselines-limit (--limit judges fewer)"
+                "--panel, --split, --samples, --no-clip and --baselines-limit (--limit judges "
+                "fewer)"
             )
         from pellucid.report.binarizing import evaluate_binarizing
         from pellucid.report.reading import evaluate_reading
@@ -159,6 +166,7 @@ def evaluate(
         split=split,
         device=device.value,
         ensemble=ensemble,
+        samples=samples,
     )
     _tell(report, json_file)
     if panel:

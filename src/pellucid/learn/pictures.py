@@ -138,8 +138,23 @@ class Pictures:
         """The damaged partner of one picture, (1, C, H, W), or None where the data has none."""
         return None if self.damaged is None else self._one(self.damaged, index)
 
-    def whole(self, indices: Tensor) -> Batch:
-        """Whole pictures and their partners, (B, C, H, W) float32; they must agree in size."""
+    def array(self) -> np.ndarray:
+        """All clean pictures as one array, (N, H, W, C) float32 in [0, 1]; of one size."""
+        planar = self.whole()[0].cpu()
+        return np.ascontiguousarray(planar.permute(0, 2, 3, 1).numpy())
+
+    def whole(self, indices: Tensor | None = None) -> Batch:
+        """Whole pictures and their partners, (B, C, H, W) float32; they must agree in size.
+
+        Args:
+            indices: Which pictures, (B,); None for all, where they have one size.
+        """
+        if indices is None:
+            if not self.uniform:
+                raise DataError(
+                    "the pictures differ in size and do not stack; load them with size=N"
+                )
+            indices = torch.arange(len(self))
         height, width = self.sizes[int(indices[0])].tolist()
         length = self.channels * height * width
         shape = (len(indices), self.channels, height, width)

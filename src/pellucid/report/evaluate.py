@@ -24,8 +24,10 @@ from pellucid.errors import OptionError
 from pellucid.learn import datasets
 from pellucid.learn.damage import Damage, parse
 from pellucid.learn.datasets import Dataset
+from pellucid.learn.models.variational import VariationalAutoencoder
 from pellucid.learn.pictures import Pictures
 from pellucid.report import rivals
+from pellucid.report.likelihood import Likelihood, check_samples, likelihood
 from pellucid.report.results import SMALL, Example, Report
 from pellucid.report.trial import (
     Pixels,
@@ -62,8 +64,11 @@ def evaluate(
     split: str = "test",
     device: str = "auto",
     ensemble: bool = False,
+    samples: int | None = None,
 ) -> Report:
-    """Score a model on data: PSNR, SSIM, RMSE and MAE, damaged and restored.
+    """Score a model on data: PSNR, SSIM, RMSE and MAE, damaged and restored; nats, where it can.
+
+    A variational autoencoder's likelihood is told by its ELBO, too, in nats a picture.
 
     Args:
         model: A name or file, a network in memory, or a function from a picture (H, W, C) float32
@@ -82,6 +87,8 @@ def evaluate(
         split: ``train``, ``validation``, ``test`` or ``all``.
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
         ensemble: Judge the mean over the eight mirrored and turned views of each picture.
+        samples: Also tell the importance-weighted bound of so many draws of the code for each
+            picture, which takes so many times as long; for a variational autoencoder.
 
     Raises:
         PellucidError: Model, data and options do not fit; the message says how.
@@ -93,10 +100,13 @@ def evaluate(
     """
     check_limit(limit)
     check_limit(baselines_limit, "baselines_limit")
+    check_samples(samples)
     chosen = rivals.chosen(baselines)
     training = isinstance(model, nn.Module) and model.training
     network = _opened(model, device, ensemble)
     try:
+        if samples and network.bounded is None:
+            raise _without_likelihood(network.name, ensemble)
         if isinstance(data, str | Path):
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
         pictures = data.split(split) if isinstance(data, Dataset) else data
@@ -113,6 +123,7 @@ def evaluate(
             for name in chosen
         }
         examples = _examples(network, trial, rows)
+        nats = _nats(network, trial, indices, samples)
     finally:
         if isinstance(model, nn.Module):
             model.train(training)
@@ -135,6 +146,7 @@ def evaluate(
         seconds=seconds,
         examples=examples,
         protocol="published" if published else "own",
+        likelihood=nats,
     )
 
 
@@ -148,6 +160,7 @@ class _Network:
         channels: What `run` takes; None where it takes what it gets.
         card: The model's metadata.
         fills_holes: Missing pixels come to it as NaN.
+        bounded: The network itself where the likelihood of pictures has a bound under it.
     """
 
     name: str
@@ -155,6 +168,7 @@ class _Network:
     channels: int | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     fills_holes: bool = False
+    bounded: VariationalAutoencoder | None = None
 
     def restore(self, damaged: Tensor) -> Tensor:
         """Restored pictures (B, C, H, W), grey or colour, whatever `run` takes."""
@@ -173,6 +187,8 @@ class _Network:
 def _opened(model: Model, device: str, ensemble: bool) -> _Network:
     if isinstance(model, str | Path | nn.Module) or hasattr(model, "channels"):
         runner = open_model(cast(Any, model), device=device)
+        inside = None if ensemble else getattr(runner, "model", None)
+        bounded = inside if isinstance(inside, VariationalAutoencoder) else None
         if ensemble:
             runner = Ensemble(runner)
         # A network of somebody else's does not say what it takes.
@@ -180,7 +196,12 @@ def _opened(model: Model, device: str, ensemble: bool) -> _Network:
         channels = None if free else runner.channels
         holes = bool(getattr(runner, "fills_holes", False))
         return _Network(
-            runner.name, lambda images: _run(runner, images), channels, runner.metadata, holes
+            runner.name,
+            lambda images: _run(runner, images),
+            channels,
+            runner.metadata,
+            holes,
+            bounded,
         )
     if not callable(model):
         raise OptionError(
@@ -224,6 +245,31 @@ def _through(runner: Runner, images: Pixels) -> Pixels:
 
         tiles.run(cut, lambda x: runner(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1), read, write)
     return restored
+
+
+def _nats(
+    network: _Network, trial: Trial, indices: Sequence[int], samples: int | None
+) -> Likelihood | None:
+    """The likelihood, unless the model has none, or sees a picture only channel by channel."""
+    if network.bounded is None:
+        return None
+    if network.channels != trial.pictures.channels:
+        if samples:
+            raise OptionError(
+                f"the pictures have {trial.pictures.channels} channels and the likelihood is of "
+                f"{network.channels}; load them with channels={network.channels}"
+            )
+        return None
+    return likelihood(network.bounded, trial, indices, samples)
+
+
+def _without_likelihood(name: str, ensemble: bool) -> OptionError:
+    if ensemble:
+        return OptionError("an ensemble has no likelihood; leave ensemble or samples out")
+    return OptionError(
+        f"'{name}' has no likelihood that draws could bound; leave samples out, or give the "
+        "checkpoint of a variational autoencoder, such as a run of 'pellucid train r3-variational'"
+    )
 
 
 def _one_by_one(function: Function, images: Pixels) -> Pixels:

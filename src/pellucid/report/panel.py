@@ -60,6 +60,11 @@ def panel(
         least=least,
         most=most,
     )
+    return save(image, path)
+
+
+def save(image: Image.Image, path: str | Path) -> Path:
+    """Write a drawn image as PNG, whole or not at all, and return its path."""
     path = Path(path)
     with suppress(OSError):  # `atomic` says in one line what stands in the way
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,15 @@ or a test can draw too. Read next: `advice`, which finds the turning point marke
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from pellucid.errors import optional
 from pellucid.images.files import atomic
@@ -44,6 +47,23 @@ def curves(history: History, path: str | Path, *, title: str = "") -> Path:
         path: Where the PNG goes; replaced in one step.
         title: A line above, for example the name of the recipe.
     """
+    figure = _figure(history, title)
+    path = Path(path)
+    with suppress(OSError):  # `atomic` says in one line what stands in the way
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as beside:
+        figure.savefig(beside, format="png")
+    return path
+
+
+def curves_picture(history: History, *, title: str = "") -> Image.Image:
+    """What `curves` draws, as a picture in memory."""
+    drawn = io.BytesIO()
+    _figure(history, title).savefig(drawn, format="png")
+    return Image.open(drawn).convert("RGB")
+
+
+def _figure(history: History, title: str) -> Any:
     figures = optional("matplotlib.figure", "train")
     scores = [key for key in SCORES if any(row.get(key) is not None for row in history)]
     figure = figures.Figure(figsize=(10 if scores else 6.4, 4.6), dpi=120, layout="constrained")
@@ -57,12 +77,7 @@ def curves(history: History, path: str | Path, *, title: str = "") -> Path:
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
     said = textwrap.fill(advice(history), 142 if scores else 88)
     figure.supxlabel(said, x=0.01, ha="left", fontsize=9.5, color=PALE_INK)
-    path = Path(path)
-    with suppress(OSError):  # `atomic` says in one line what stands in the way
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as beside:
-        figure.savefig(beside, format="png")
-    return path
+    return figure
 
 
 def rates(

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pellucid import __version__
-from pellucid.report.panel import panel
+from pellucid.report.likelihood import Likelihood
+from pellucid.report.panel import draw, save
 
 Scores = Mapping[str, float]
 
@@ -103,6 +105,7 @@ class Report:
         examples: Best, median and worst.
         protocol: ``published`` where the noise is that of the published tables, drawn by numpy,
             seeded with 0 for each picture, not clipped; else ``own``.
+        likelihood: In nats, of a model that has one.
     """
 
     model: str
@@ -122,6 +125,7 @@ class Report:
     seconds: float = 0.0
     examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
     protocol: str = "own"
+    likelihood: Likelihood | None = None
 
     def to_json(self) -> str:
         """The scores as JSON text; what is not a number becomes null."""
@@ -142,6 +146,7 @@ class Report:
             "damaged": self.damaged,
             "restored": self.restored,
             "baselines": {name: scores.told() for name, scores in self.baselines.items()},
+            "likelihood": self.likelihood.told() if self.likelihood else None,
             "images": list(self.images),
         }
         return json.dumps(_plain(told), indent=1, allow_nan=False)
@@ -160,10 +165,16 @@ class Report:
                 break
         for name, baseline in self.baselines.items():
             lines.append(_line(name, _told(baseline.scores or {}), _remark(baseline)))
+        if self.likelihood:
+            lines += ["", self.likelihood.table()]
         return "\n".join([head, "", *lines])
 
     def panel(self, path: str | Path) -> Path:
-        """Draw the best, the median and the worst picture: clean, damaged, restored.
+        """Write `picture` as PNG and return its path."""
+        return save(self.picture(), path)
+
+    def picture(self) -> Image.Image:
+        """The best, the median and the worst picture: clean, damaged, restored.
 
         Small pictures come three of a kind.
         """
@@ -181,9 +192,8 @@ class Report:
             captions = [[name, after] for name, _, after in captions]
         labels = [example.label for example in self.examples]
         if all(max(example.clean.shape[:2]) <= SMALL for example in self.examples):
-            return panel(
+            return draw(
                 [list(row) for row in zip(*triples, strict=True)],
-                path,
                 rows=names,
                 columns=labels,
                 # Names would push pictures of a few pixels apart.
@@ -191,9 +201,7 @@ class Report:
                 title=title,
                 note=note,
             )
-        return panel(
-            triples, path, rows=labels, columns=names, captions=captions, title=title, note=note
-        )
+        return draw(triples, rows=labels, columns=names, captions=captions, title=title, note=note)
 
     @property
     def _pictures(self) -> str:

@@ -56,6 +56,8 @@ class Run:
         advice: What the curves say, in a line.
         folder: Where everything is kept, or None.
         test: Scores on the test part, or None where it was not asked for.
+        prepared: Epochs at the start that did not teach the whole model yet, as those of a
+            stacked autoencoder.
     """
 
     model: Restorer
@@ -63,6 +65,12 @@ class Run:
     advice: str
     folder: Path | None
     test: Report | None
+    prepared: int = 0
+
+    @property
+    def judged(self) -> list[Row]:
+        """The rows of the epochs that taught the whole model; all where training ended before."""
+        return self.history[self.prepared :] or self.history
 
 
 def fit(
@@ -202,7 +210,7 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
     result.model.metadata = checkpoints.describe(result.model, **origin)
     said = advice(result.judged)
     if folder is None:
-        return Run(result.model, result.history, said, None, None)
+        return Run(result.model, result.history, said, None, None, result.prepared)
     if not first_process():
         raise SystemExit(0)
     test = evaluate(
@@ -221,7 +229,7 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
             "train.learning_rate, or train on with train.start, which begins them anew."
         )
     _report(folder, recipe, data, result, test, closed, said, time.perf_counter() - started)
-    return Run(result.model, result.history, said, folder, test)
+    return Run(result.model, result.history, said, folder, test, result.prepared)
 
 
 class _Diary:

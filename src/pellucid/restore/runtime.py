@@ -133,6 +133,9 @@ class TorchRunner:
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         threads: Processor threads; torch's own choice unless given.
         name: For messages and reports.
+
+    Attributes:
+        model: The network, where it runs.
     """
 
     def __init__(
@@ -148,7 +151,7 @@ class TorchRunner:
             self._torch.set_num_threads(threads)
         self.device = self._device(device)
         network: Any = model.eval()
-        self._model = network.to(self.device, memory_format=self._torch.channels_last)
+        self.model: Any = network.to(self.device, memory_format=self._torch.channels_last)
         self.name = name or getattr(model, "kind", "") or type(model).__name__
         self.channels = int(getattr(model, "image_channels", 3))
         self.multiple_of = int(getattr(model, "multiple_of", 1))
@@ -164,7 +167,7 @@ class TorchRunner:
             x = torch.from_numpy(np.ascontiguousarray(images)).to(
                 self.device, memory_format=torch.channels_last
             )
-            restored: Images = self._model(x).float().cpu().contiguous().numpy()
+            restored: Images = self.model(x).float().cpu().contiguous().numpy()
         return restored
 
     def _device(self, given: str) -> str:

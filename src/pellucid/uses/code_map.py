@@ -1,6 +1,7 @@
 """How codes lie: a map with thumbnails, and the nearest neighbours of some pictures.
 
-Drawn with numpy and Pillow. Read next: ``report.panel``, which draws the strips.
+Drawn with numpy and Pillow. Read next: ``report.panel``, which draws the strips, and
+`interpolation`, which goes from one picture to the next.
 """
 
 from __future__ import annotations
@@ -80,13 +81,20 @@ def positions(
 
 
 def draw_map(embedding: Embedding, path: str | Path, *, way: str = "tsne", seed: int = 0) -> Map:
-    """Write a map of the codes as PNG.
+    """Write `map_of` as PNG."""
+    image, drawn = map_of(embedding, way=way, seed=seed)
+    with atomic(path) as file:
+        image.save(file, format="PNG", compress_level=3)
+    return drawn
+
+
+def map_of(embedding: Embedding, *, way: str = "tsne", seed: int = 0) -> tuple[Image.Image, Map]:
+    """A map of the codes as a picture, and what it shows.
 
     Pictures that lie alone are shown; where thumbnails would cover one another, dots are.
 
     Args:
         embedding: From `embed`; of more than `MOST`, evenly spaced ones are taken.
-        path: Where the PNG goes.
         way: One of `WAYS`.
         seed: Decides what t-SNE draws, and which pictures are shown where it is crowded.
     """
@@ -125,9 +133,7 @@ def draw_map(embedding: Embedding, path: str | Path, *, way: str = "tsne", seed:
     said = f"{called} of {embedding.codes.shape[1]} numbers; {len(rows):,}{of} pictures, "
     said += f"{len(shown):,} shown and the others dots" if len(shown) < len(rows) else "all shown"
     pen.text((MARGIN, HEIGHT + 12), said, fill=PALE_INK, font=_font(20))
-    with atomic(path) as file:
-        image.save(file, format="PNG", compress_level=3)
-    return Map(len(rows), len(shown), way)
+    return image, Map(len(rows), len(shown), way)
 
 
 def _uncrowded(corner: NDArray[np.int_], seed: int) -> list[int]:

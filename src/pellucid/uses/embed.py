@@ -56,6 +56,7 @@ class Embedding:
         places: Item and page of each row in `gallery`.
         gallery: Where the pictures are.
         channels: Channels that the model takes.
+        size: The side that pictures were cut and resized to, or None.
     """
 
     codes: NDArray[np.float32]
@@ -70,6 +71,7 @@ class Embedding:
     places: tuple[tuple[int, int], ...]
     gallery: Gallery
     channels: int
+    size: int | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -212,6 +214,7 @@ def _embedded(
         places=tuple(places),
         gallery=shelf,
         channels=coder.image_channels,
+        size=size,
     )
 
 

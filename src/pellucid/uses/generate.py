@@ -15,6 +15,7 @@ from torch import Tensor
 from pellucid.errors import DataError, OptionError
 from pellucid.learn import frechet
 from pellucid.uses.decoding import BATCH, LEARNT, Decoding
+from pellucid.uses.interpolation import straight
 
 ACROSS = 8
 """Pictures in a row of reconstructions."""
@@ -101,7 +102,7 @@ class Maker(Decoding):
         count = len(codes) // 2
         ones, others = codes[:count], codes[count : 2 * count]
         amounts = torch.linspace(0, 1, steps)
-        paths = [self._decoded(_mixed(*pair, amounts)) for pair in zip(ones, others, strict=True)]
+        paths = [self._decoded(straight(*pair, amounts)) for pair in zip(ones, others, strict=True)]
         rows = [_shown(path) for path in paths]
         columns = [f"{amount:.3g}" for amount in amounts.tolist()]
         if ends is not None:
@@ -167,11 +168,6 @@ class Maker(Decoding):
             frechet.frechet_distance(other, half),
             count,
         )
-
-
-def _mixed(one: Tensor, other: Tensor, amounts: Tensor) -> Tensor:
-    """Codes on the straight line from one to the other, (len(amounts), ...)."""
-    return torch.stack([torch.lerp(one, other, float(amount)) for amount in amounts])
 
 
 def _shown(images: Tensor) -> tuple[np.ndarray, ...]:

@@ -77,7 +77,7 @@ class Normalization(nn.Module):
         self.inverse = inverse
         self.plain = channels // 2
         mix = 0.1 * torch.eye(channels) + 1e-3
-        self.mix = nn.Parameter(mix[self.plain :, :, None, None])
+        self.mix = nn.Parameter(mix[self.plain :, :, None, None].clone())
         self.offset = nn.Parameter(torch.ones(channels - self.plain))
 
     def forward(self, x: Tensor) -> Tensor:
