@@ -75,6 +75,7 @@ class HyperpriorCodec(Codec):
     https://arxiv.org/abs/1809.02736. The prior's arithmetic is bounded so that it can be done in
     whole numbers (Ballé, Johnston, Minnen 2019, https://openreview.net/forum?id=S1zz2i0cY7):
     weights in steps of 2**-12, activations in steps of 2**-8, rectifiers that end at 128.
+    By default it takes 49 thousand multiplications a pixel, in colour.
 
     Args:
         channels: Widths at a half, a quarter and an eighth of the size. The prior's is the second.
