@@ -54,6 +54,10 @@ USES = {
     "medical": "For grey medical and scientific pictures, and what `pellucid denoise` uses for "
     "grey DICOM: magnitude noise of magnetic resonance (Rician), whose lift of the dark it takes "
     "away, photon noise with and without that of electronics, white noise, or nothing at all.",
+    "inpaint": "What `pellucid inpaint` uses for colour pictures: holes of any shape, scratches, "
+    "writing, missing blocks, up to nine pixels in ten missing. What is known stays as it is.",
+    "inpaint-gray": "What `pellucid inpaint` uses for grey pictures: holes of any shape, "
+    "scratches, writing, missing blocks, up to nine pixels in ten missing.",
 }
 MEDICAL = ("medical",)
 """Models for medical and scientific pictures."""
@@ -62,6 +66,18 @@ MEDICAL_DAMAGES = (
     *("none", "rician:0.03", "rician:0.06", "rician:0.1", "poisson:200", "poisson:50"),
     *("poisson:10", "poisson:50+gaussian:0.05", "gaussian:0.06"),
 )
+HOLES = ("inpaint", "inpaint-gray")
+"""Models that fill what a mask says is missing."""
+
+HOLE_DAMAGES = (
+    *("mask:0.5", "mask:0.8", "mask:0.9", "mask_strokes:0.5", "mask_blocks:0.25"),
+    "mask_centre:0.25",
+)
+HOLE_LIMITS = """\
+- Learnt from photographs: pages of text, X-rays and microscope pictures are other worlds.
+- It is trained for the least error, not to invent: wide holes become smooth.
+- The mask must cover all that is wrong; what it leaves out stays, and its colours spread inwards.
+- Trained on pictures with the terms above; check them before any use that is not research."""
 PAGE_DAMAGES = (
     *("none", "gaussian:0.1", "gaussian:0.2", "gaussian:0.3", "salt_pepper:0.1", "salt_pepper:0.2"),
     *("stain:0.6+shade:0.4", "fold:0.5", "fade:0.6+shade:0.4+gaussian:0.04", "bleed:0.4+paper:0.2"),
@@ -95,13 +111,7 @@ PAGE_LIMITS = """\
 def put(name: str, runs: list[Path]) -> dict[str, Any]:
     """Write the four files of a model, and give back its card."""
     model = checkpoints.load(runs[-1])
-    stages = [stage for run in runs for stage in _stages(run)]
-    training = {
-        **{what: sum(stage[what] for stage in stages) for what in ("steps", "megapixels")},
-        "hours": round(sum(stage["hours"] for stage in stages), 2),
-        "machine": MACHINE,
-        "stages": stages,
-    }
+    training = training_of(runs)
     target = zoo.WEIGHTS / f"{name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     # Judged as it will be used: with the rounded weights.
@@ -133,6 +143,29 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
     with atomic(zoo.WEIGHTS / f"{name}.md") as file:
         file.write(_card(name, card, summary(model).flops_per_pixel, losses).encode())
     return card
+
+
+def training_of(runs: list[Path]) -> dict[str, Any]:
+    """What all runs behind a model were, together and one by one."""
+    stages = [stage for run in runs for stage in _stages(run)]
+    return {
+        **{what: sum(stage[what] for stage in stages) for what in ("steps", "megapixels")},
+        "hours": round(sum(stage["hours"] for stage in stages), 2),
+        "machine": MACHINE,
+        "stages": stages,
+    }
+
+
+def told_stages(name: str, training: dict[str, Any]) -> str:
+    """Those runs in words."""
+    return "; then ".join(
+        f"{stage['epochs']} epochs of {stage['steps'] // stage['epochs']} batches of "
+        f"{stage['batch']} crops of {stage['crop']}x{stage['crop']} at a rate of "
+        f"{stage['learning_rate']:g}, {_loss(stage)}begun with "
+        f"{'itself' if stage['start'] == name else stage['start'] or 'nothing'}, best after "
+        f"epoch {stage['best_epoch']}"
+        for stage in training["stages"]
+    )
 
 
 def _stages(run: Path) -> list[dict[str, Any]]:
@@ -167,9 +200,11 @@ def _scores(name: str, model: Restorer) -> dict[str, dict[str, dict[str, float]]
         data, damages = "pages", PAGE_DAMAGES
     if name in MEDICAL:
         data, damages = "medical_images", MEDICAL_DAMAGES
+    if name in HOLES:
+        damages = HOLE_DAMAGES
     held, found = datasets.load(data, channels=model.image_channels), {}
     for damage in damages:
-        report = evaluate(model, held, damage, clip=name in PAGES, split="test")
+        report = evaluate(model, held, damage, clip=name in (*PAGES, *HOLES), split="test")
         found[damage] = {key: round(report.restored[key], 4) for key in ("psnr", "ssim")}
         if damage != "none":
             found[damage]["damaged_psnr"] = round(report.damaged["psnr"], 2)
@@ -193,14 +228,9 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
     limits = PAGE_LIMITS if is_page else LIMITS
     if name in MEDICAL:
         shown, limits = "--with rician:0.06 --no-clip", MEDICAL_LIMITS
-    stages = "; then ".join(
-        f"{stage['epochs']} epochs of {stage['steps'] // stage['epochs']} batches of "
-        f"{stage['batch']} crops of {stage['crop']}x{stage['crop']} at a rate of "
-        f"{stage['learning_rate']:g}, {_loss(stage)}begun with "
-        f"{'itself' if stage['start'] == name else stage['start'] or 'nothing'}, best after "
-        f"epoch {stage['best_epoch']}"
-        for stage in training["stages"]
-    )
+    if name in HOLES:
+        shown, limits = "--with mask:0.8", HOLE_LIMITS
+    stages = told_stages(name, training)
     spares = ""
     if "spares" in card:
         least, enough = (f"{255 * value:g}/255" for value in card["spares"])

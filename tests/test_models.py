@@ -59,9 +59,9 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("variational", {"channels": (4, 6), "code_channels": 2, "free_bits": 0.1}),
     ("variational", {"channels": (4,), "likelihood": "gaussian", "learned_scale": True}),
     ("variational", {"channels": (4, 6), "down": "max", "up": "transpose", "image_channels": 3}),
-    ("factorized", {"channels": (4, 5, 6), "latents": 3, "blocks": (1, 1)}),
+    ("factorized", {"channels": (4, 5, 6), "latents": 3}),
     ("factorized", {"channels": (4, 5, 6), "latents": 7, "quality": 3, "image_channels": 3}),
-    ("hyperprior", {"channels": (4, 5, 6), "latents": 5, "hyper_latents": 3, "blocks": (0, 1)}),
+    ("hyperprior", {"channels": (4, 5, 6), "latents": 5, "hyper_latents": 3}),
 ]
 IDS = [f"{kind}-{'-'.join(map(str, options.values()))}" for kind, options in VARIANTS]
 
@@ -255,7 +255,6 @@ def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
         ("variational", {"likelihood": "gaussian", "binarized": True}, "black or white"),
         ("factorized", {"channels": (4, 4)}, "takes a list of 3, each a whole number"),
         ("factorized", {"channels": (4, 0, 4)}, "channels is 0; a width is at least 1"),
-        ("factorized", {"blocks": (1, -1)}, "each of the two sizes takes from 0 to 64"),
         ("factorized", {"lambdas": (0.1, 0.01)}, "for each quality, rising"),
         ("factorized", {"lambdas": ()}, "for each quality, rising"),
         ("factorized", {"lambdas": (float("nan"),)}, "for each quality, rising"),
