@@ -162,7 +162,7 @@ def whole_prior(
                 total += np.tensordot(weight[:, :, i, j], tap, 1)
         x = (total + arrays[f"prior_{index}_bias"][quality][:, None, None] + 2**11) >> 12
         if index < layers - 1:
-            x = x.clip(0, 2**15 - 1)
+            x = np.abs(x).clip(max=2**15 - 1)
         by = int(arrays[f"prior_{index}_shuffle"])
         apart = x.reshape(-1, by, by, high, wide)
         x = apart.transpose(0, 3, 1, 4, 2).reshape(-1, high * by, wide * by)

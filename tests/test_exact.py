@@ -48,7 +48,7 @@ def by_hand(
                                 if 0 <= v < high and 0 <= u < wide:
                                     total += plane[i][j] * a[c][v][u]
                     total = (total + 2**11) // 2**12
-                    out[o][y][x] = total if n == 2 else min(max(total, 0), 2**15 - 1)
+                    out[o][y][x] = total if n == 2 else min(abs(total), 2**15 - 1)
         a = [[[out[c * r * r + (y % r) * r + x % r][y // r][x // r] for x in range(wide * r)]
               for y in range(high * r)] for c in range(len(out) // r**2)]  # fmt: skip
     whole = np.array(a)
@@ -84,7 +84,7 @@ def test_torch_in_double_precision_finds_the_same(arrays) -> None:
         weight, bias = (torch.from_numpy(arrays[f"prior_{n}_{k}"]) for k in ("weight", "bias"))
         a = torch.nn.functional.conv2d(a, weight.double(), bias[1].double(), padding=1)
         a = torch.floor((a + 2**11) / 2**12)
-        a = a if n == 2 else a.clamp(0, LARGEST)
+        a = a if n == 2 else a.abs().clamp(max=LARGEST)
         r = int(arrays[f"prior_{n}_shuffle"])
         a = torch.nn.functional.pixel_shuffle(a, r) if r > 1 else a
     mean, scale = a[0].numpy().reshape(2, -1, 28, 20)

@@ -23,7 +23,7 @@ WEIGHT_BITS, ACTIVATION_BITS = 12, 8
 """Weights are counted in units of 2**-12, activations of 2**-8, and so biases of 2**-20."""
 
 LARGEST = 2**15 - 1
-"""Of the activations between layers, after their rectifier."""
+"""Of the activations between layers, which have no sign."""
 
 LARGEST_SYMBOL = 2**15 - 1
 """Of the hyper-latents on either side of 0; more never helps and could overflow."""
@@ -119,11 +119,15 @@ def _convolved(
                 seen[:, i, j] = padded[:, top + i : top + i + rows, j : j + width]
         total = kernel @ seen.reshape(len(kernel[0]), -1) + bias
         total = np.floor((total + 2 ** (WEIGHT_BITS - 1)) * 2.0**-WEIGHT_BITS)
-        low, high = (-LARGEST_MEAN, LARGEST_MEAN) if last else (0, LARGEST)
-        out[:, top : top + rows] = np.clip(total, low, high).reshape(-1, rows, width)
+        held = np.clip(total, -LARGEST_MEAN, LARGEST_MEAN) if last else _magnitude(total)
+        out[:, top : top + rows] = held.reshape(-1, rows, width)
     if layer.shuffle == 1:
         return out
     r = layer.shuffle
     # As torch.nn.PixelShuffle orders it: channel, row inside, column inside.
     spread = out.reshape(-1, r, r, height, width).transpose(0, 3, 1, 4, 2)
     return spread.reshape(-1, height * r, width * r)
+
+
+def _magnitude(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.minimum(np.abs(total), LARGEST)

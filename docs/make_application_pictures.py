@@ -1,0 +1,94 @@
+"""Make the pictures of docs/applications.md: ``python docs/make_application_pictures.py``.
+
+The blocks of the page are run as they stand, in an empty folder, and what they leave is put side by
+side. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import blocks
+import numpy as np
+from PIL import Image
+
+DOCS = Path(__file__).resolve().parent
+IMAGES = DOCS / "images"
+SEEN = (150, 60, 390, 300)
+"""Left, top, right and bottom of what is shown of the photograph where detail matters."""
+
+
+def side_by_side(pictures: Sequence[Image.Image], height: int) -> Image.Image:
+    """Pictures in a row, each resized to `height`, with a little white between."""
+    gap, scaled = 6, []
+    for picture in pictures:
+        how = Image.Resampling.NEAREST if picture.height < height else Image.Resampling.LANCZOS
+        wide = round(picture.width * height / picture.height)
+        scaled.append(picture.convert("RGB").resize((wide, height), how))
+    row = Image.new("RGB", (sum(s.width + gap for s in scaled) - gap, height), "white")
+    left = 0
+    for picture in scaled:
+        row.paste(picture, (left, 0))
+        left += picture.width + gap
+    return row
+
+
+def stacked(rows: Sequence[Image.Image]) -> Image.Image:
+    """Rows below each other."""
+    whole = Image.new("RGB", (max(r.width for r in rows), sum(r.height + 6 for r in rows) - 6))
+    whole.paste("white", (0, 0, *whole.size))
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height + 6
+    return whole
+
+
+def jpeg(picture: Image.Image, size: int) -> Image.Image:
+    """The picture as the best JPEG of at most `size` bytes."""
+    for quality in range(95, 0, -1):
+        data = io.BytesIO()
+        picture.save(data, "JPEG", quality=quality, optimize=True, progressive=True)
+        if data.tell() <= size:
+            break
+    return Image.open(data).convert("RGB")
+
+
+def made(folder: Path) -> dict[str, Image.Image]:
+    """The pictures of the page from what its blocks left in `folder`."""
+
+    def left(name: str) -> Image.Image:
+        return Image.open(folder / name).convert("RGB")
+
+    patches = [left(f"maps/{kind}{i}.png") for kind in ("whole", "scratched") for i in (1, 4, 6)]
+    photo = left("photo.png")
+    size = (folder / "photo.plc").stat().st_size
+    files = [photo, jpeg(photo, size), left("back.png")]
+    return {
+        "use-noise": side_by_side([left("noise/damaged/photo.png"), left("clean.png")], 384),
+        "use-page": side_by_side([left("page.png"), left("page-clean.png")], 240),
+        "use-holes": side_by_side([left("holed.png"), left("filled.png")], 384),
+        "use-defects": side_by_side(patches, 160),
+        "use-map": left("map.png"),
+        "use-new": stacked([left("new.png"), left("paths.png").resize((866, 444))]),
+        "use-files": side_by_side([file.crop(SEEN) for file in files], 320),
+    }
+
+
+def main() -> None:
+    """Make all of them, in at most 256 colours where that looks the same."""
+    with TemporaryDirectory() as name:
+        blocks.run(DOCS / "applications.md", Path(name))
+        for stem, picture in made(Path(name)).items():
+            picture.thumbnail((1200, 1200))
+            path = IMAGES / f"{stem}.png"
+            picture.save(path, optimize=True)
+            print(path, np.asarray(picture).shape)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
