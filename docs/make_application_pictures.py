@@ -6,7 +6,6 @@ side. Nothing is downloaded.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
-SEEN = (150, 60, 390, 300)
-"""Left, top, right and bottom of what is shown of the photograph where detail matters."""
 
 
 def side_by_side(pictures: Sequence[Image.Image], height: int) -> Image.Image:
@@ -48,16 +45,6 @@ def stacked(rows: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
-def jpeg(picture: Image.Image, size: int) -> Image.Image:
-    """The picture as the best JPEG of at most `size` bytes."""
-    for quality in range(95, 0, -1):
-        data = io.BytesIO()
-        picture.save(data, "JPEG", quality=quality, optimize=True, progressive=True)
-        if data.tell() <= size:
-            break
-    return Image.open(data).convert("RGB")
-
-
 def made(folder: Path) -> dict[str, Image.Image]:
     """The pictures of the page from what its blocks left in `folder`."""
 
@@ -65,9 +52,6 @@ def made(folder: Path) -> dict[str, Image.Image]:
         return Image.open(folder / name).convert("RGB")
 
     patches = [left(f"maps/{kind}{i}.png") for kind in ("whole", "scratched") for i in (1, 4, 6)]
-    photo = left("photo.png")
-    size = (folder / "photo.plc").stat().st_size
-    files = [photo, jpeg(photo, size), left("back.png")]
     return {
         "use-noise": side_by_side([left("noise/damaged/photo.png"), left("clean.png")], 384),
         "use-page": side_by_side([left("page.png"), left("page-clean.png")], 240),
@@ -75,7 +59,6 @@ def made(folder: Path) -> dict[str, Image.Image]:
         "use-defects": side_by_side(patches, 160),
         "use-map": left("map.png"),
         "use-new": stacked([left("new.png"), left("paths.png").resize((866, 444))]),
-        "use-files": side_by_side([file.crop(SEEN) for file in files], 320),
     }
 
 

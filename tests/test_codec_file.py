@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands import Command
 from pellucid.errors import CheckpointError, OptionError
 
 onnx = pytest.importorskip("onnx")
@@ -23,6 +24,7 @@ from pellucid.learn.models import create  # noqa: E402
 from pellucid.learn.models.codec import Codec  # noqa: E402
 from pellucid.learn.models.hyperprior import HyperpriorCodec  # noqa: E402
 from pellucid.learn.rounding import session  # noqa: E402
+from pellucid.restore.codec import Codec as OpenCodec  # noqa: E402
 
 OPTIONS: dict[str, Any] = {
     "channels": (8, 12, 16),
@@ -264,7 +266,7 @@ def test_what_is_no_codec_and_what_is_no_name_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_one_graph_of_a_codec_is_declined_with_the_way_to_go(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"pellucid\.learn\.codec_file\.write"):
+    with pytest.raises(OptionError, match=r"name the file \.codec\.npz"):
         export(lively(kind), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -273,3 +275,15 @@ def test_the_file_holds_no_pickle(written: Any) -> None:
     _, path, _ = written
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
         assert all(arrays[name].dtype != object for name in arrays)
+
+
+def test_the_command_writes_what_compress_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, out = Command(monkeypatch, capsys), tmp_path / "mine.codec.npz"
+    checkpoints.save(lively("hyperprior"), tmp_path / "m.safetensors")
+    given = ("export", tmp_path / "m.safetensors", "-o", out)
+    command.refused(*given, "--int8", says="not written in 8 bits")
+    assert "differs from torch by at most" in command.done(*given)
+    assert (opened := OpenCodec.open(out)).name == "mine"
+    assert opened.qualities == 3

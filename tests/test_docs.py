@@ -103,6 +103,27 @@ def test_the_pictures_of_the_tutorial_are_what_it_leaves() -> None:
     assert shown == set(pictures.FROM_THE_TUTORIAL)
 
 
+@pytest.mark.slow
+def test_the_page_of_uses_does_what_it_says(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for needed in ("efficientnet_lite_pytorch", "skimage"):
+        pytest.importorskip(needed)
+    blocks.run(DOCS / "applications.md", tmp_path)
+    calls = [line.rsplit(",", 1) for line in (tmp_path / "scores.csv").read_text().splitlines()]
+    assert {(call[0].startswith("scratched"), call[1]) for call in calls[1:]} == {
+        (True, "true"),
+        (False, "false"),
+    }
+
+
+def test_the_pictures_of_the_page_of_uses_are_those_that_are_made() -> None:
+    shown = set(re.findall(r"\(images/([\w-]+)\.png\)", (DOCS / "applications.md").read_text()))
+    source = (DOCS / "make_application_pictures.py").read_text()
+    assert shown == set(re.findall(r'"(use-\w+)":', source))
+    assert {f"{name}.png" for name in shown} <= {path.name for path in (DOCS / "images").iterdir()}
+
+
 TABLES = ("models", "checkpoints", "degrade", "datasets")
 PLACES = re.compile(r"# (?:new file (?P<new>\S+)|in (?P<file>\S+), (?P<where>.+))\n")
 

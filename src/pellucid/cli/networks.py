@@ -182,7 +182,10 @@ def _tell(report: Any, json_file: Path | None) -> None:
 
 def export(
     model: Annotated[str, typer.Argument(help="A checkpoint, a run folder or a shipped name.")],
-    out: Annotated[Path, typer.Option("-o", "--out", callback=place, help="The .onnx file.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", callback=place, help="The .onnx file; of a codec .codec.npz."),
+    ],
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute in 8 bits, faster on processors.")
     ] = False,
@@ -194,6 +197,17 @@ def export(
     ] = None,
 ) -> None:
     """Write a model as ONNX, compared with the original."""
+    from pellucid.restore.zoo import CODEC_SUFFIX
+
+    if out.name.lower().endswith(CODEC_SUFFIX):
+        if int8 or data is not None:
+            raise OptionError(
+                f"a codec ({CODEC_SUFFIX}) is not written in 8 bits; leave --int8 out"
+            )
+        from pellucid.learn.codec_file import write as write_codec
+
+        print(write_codec(model, out))
+        return
     if int8:
         from pellucid.learn.quantise import quantise
 

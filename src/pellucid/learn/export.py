@@ -92,7 +92,7 @@ def export(
         # One graph from image to image would round on the way, here and there to another side.
         raise OptionError(
             f"'{network.kind}' is a codec, which is more than one graph; "
-            "pellucid.learn.codec_file.write makes the file to compress with"
+            "name the file .codec.npz (pellucid export MODEL -o mine.codec.npz)"
         )
     network = network.cpu().eval().requires_grad_(False)
 
