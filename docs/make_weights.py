@@ -180,7 +180,7 @@ def _stages(run: Path) -> list[dict[str, Any]]:
     steps = len(history) * (settings.steps or 0)
     stage: dict[str, Any] = {
         "start": settings.start,
-        "loss": recipe.model["loss"],
+        "loss": checkpoints.load(run).options.get("loss"),
         "epochs": len(history),
         "best_epoch": int(min(history, key=lambda row: float(row["val_loss"]))["epoch"]),
         "steps": steps,
@@ -213,7 +213,7 @@ def _scores(name: str, model: Restorer) -> dict[str, dict[str, dict[str, float]]
 
 def _loss(stage: dict[str, Any]) -> str:
     """What a stage learnt by, where it was noted."""
-    return f"in {stage['loss']}, " if "loss" in stage else ""
+    return f"in {stage['loss']}, " if stage.get("loss") else ""
 
 
 def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float] | None) -> str:
