@@ -161,7 +161,7 @@ def photographs(told: argparse.Namespace) -> dict[str, Any]:
 def _pictures(name: str, limit: int | None) -> list[Pixels]:
     part = datasets.load(name).split(TEST)
     count = min(len(part), limit or len(part))
-    return [part[index][0].permute(1, 2, 0).numpy() for index in range(count)]
+    return [part.image(index)[0].permute(1, 2, 0).numpy() for index in range(count)]
 
 
 def main(given: Sequence[str] | None = None) -> None:

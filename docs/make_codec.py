@@ -57,7 +57,9 @@ def put(name: str, run: Path) -> list[dict[str, Any]]:
 def _scores(codec: Codec, data: str) -> list[dict[str, Any]]:
     """Bits of the file a pixel, and PSNR over all channels; means over the pictures."""
     held, rows = datasets.load(data, channels=codec.channels).test, []
-    pictures = [held[i].permute(1, 2, 0).numpy() for i in range(len(held))]
+    pictures = [
+        (255 * held.image(i)[0].permute(1, 2, 0)).round().byte().numpy() for i in range(len(held))
+    ]
     for quality in range(1, codec.qualities + 1):
         bpp, psnr = [], []
         for samples in pictures:

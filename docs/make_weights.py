@@ -230,6 +230,12 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         shown, limits = "--with rician:0.06 --no-clip", MEDICAL_LIMITS
     if name in HOLES:
         shown, limits = "--with mask:0.8", HOLE_LIMITS
+    judged = ", PSNR in dB and SSIM"
+    if name in HOLES:
+        judged += " of the whole picture; before, the holes are black"
+    else:
+        judged = ("" if is_page else ", noise not clipped") + judged
+        judged += "; `none` is a clean picture given\nback"
     stages = told_stages(name, training)
     spares = ""
     if "spares" in card:
@@ -262,8 +268,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
 {spares}- Weights rounded to 16 bits. Version {card["version"]}.
 
 Scores on the pictures of `{card["data"]}` that were held out as its test\
-{"" if is_page else ", noise not clipped"}, PSNR in dB and SSIM; `none` is a clean picture given \
-back:
+{judged}:
 
 ```sh
 pellucid evaluate {name} --data {card["data"]} {shown}
