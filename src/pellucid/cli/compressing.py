@@ -32,7 +32,7 @@ def compress(
     ],
     quality: Annotated[
         int | None,
-        typer.Option("--quality", help="1 (smallest) to the number that the codec has."),
+        typer.Option("--quality", help="From 1 (smallest) to as many as the codec has."),
     ] = None,
     max_bpp: Annotated[
         float | None,

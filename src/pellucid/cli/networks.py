@@ -232,9 +232,15 @@ def models(
     from pellucid.learn import recipes
     from pellucid.restore import zoo
 
+    cards = {title: zoo.card(title) for title in zoo.names()}
+    boxed = {title: (card.get("recipe") or {}).get("about") for title, card in cards.items()}
+    fill = {title for title, card in cards.items() if card.get("model") == "inpaint"}
     print("in the box (pellucid denoise INPUT -o OUT --model NAME):")
-    boxed = {title: (zoo.card(title).get("recipe") or {}).get("about") for title in zoo.names()}
-    _list(boxed or {"none": "train one"})
+    clean = {title: about for title, about in boxed.items() if title not in fill}
+    _list(clean or {"none": "train one"})
+    if fill:
+        print("for holes (pellucid inpaint PICTURE --mask MASK -o OUT --model NAME):")
+        _list({title: about for title, about in boxed.items() if title in fill})
     if zoo.codecs():
         print("codecs (pellucid compress IMAGE -o FILE.plc --model NAME):")
         _list(dict.fromkeys(zoo.codecs(), ""))
