@@ -89,7 +89,8 @@ def resolve_codec(name: str | Path) -> Path:
         return path
     if not available:
         raise CheckpointError(
-            f"no codec '{given}': this version has none in the box; give a {CODEC_SUFFIX} file"
+            f"no codec '{given}': this version has none in the box; give a {CODEC_SUFFIX} file, "
+            "which pellucid export makes of a run of the recipe photo-codec"
         )
     raise unknown("codec", given, available)
 
