@@ -398,10 +398,10 @@ def test_many_pages_are_timed_killed_and_begun_again(
         images.write(folder / f"{index}.png", np.roll(scene, index))
     network = same(tmp_path / "same.onnx", 1)
     bench("many_pages").main(
-        [str(network), str(folder), "--pages", "3", "--files", "8", "--side", "90", "-o", str(out)]
+        [str(network), str(folder), "--pages", "60", "--files", "8", "--side", "90", "-o", str(out)]
     )
     told = json.loads(out.read_text())
-    assert told["pdf"]["pages"] == 3
+    assert told["pdf"]["pages"] == 60
     assert told["pdf"]["left_when_killed"] is False
     assert told["pdf"]["same_as_whole"] is True
     assert told["folder"]["pages"] == 8
