@@ -63,7 +63,7 @@ def made(folder: Path) -> dict[str, Image.Image]:
 
 
 def main() -> None:
-    """Make all of them, in at most 256 colours where that looks the same."""
+    """Make all of them, at most 1,200 pixels a side."""
     with TemporaryDirectory() as name:
         blocks.run(DOCS / "applications.md", Path(name))
         for stem, picture in made(Path(name)).items():

@@ -47,13 +47,7 @@ def curves(history: History, path: str | Path, *, title: str = "") -> Path:
         path: Where the PNG goes; replaced in one step.
         title: A line above, for example the name of the recipe.
     """
-    figure = _figure(history, title)
-    path = Path(path)
-    with suppress(OSError):  # `atomic` says in one line what stands in the way
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as beside:
-        figure.savefig(beside, format="png")
-    return path
+    return _saved(_figure(history, title), Path(path))
 
 
 def curves_picture(history: History, *, title: str = "") -> Image.Image:
@@ -112,7 +106,11 @@ def rates(
     axes.legend(frameon=False, fontsize=9, loc="best")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK)
-    path = Path(path)
+    return _saved(figure, Path(path))
+
+
+def _saved(figure: Any, path: Path) -> Path:
+    """The figure as a PNG, whole or not at all."""
     with suppress(OSError):  # `atomic` says in one line what stands in the way
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as beside:
