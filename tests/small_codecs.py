@@ -130,20 +130,33 @@ def arrays(
     return found
 
 
+FEATURES, STAGES = 4, (2, 4)
+"""Channels that all stages see, and the latents of each colour that each tells."""
+
+
 def prior(chance: np.random.Generator, latents: int) -> dict[str, np.ndarray]:
-    """Three layers of chance, which give scales of all sizes."""
+    """Two layers of chance and two stages, which give scales of all sizes."""
+    shares = [latents * share // sum(STAGES) for share in STAGES]
     found: dict[str, np.ndarray] = {
-        "z_scale": chance.integers(200, 300, (QUALITIES, HIDDEN)).astype(np.int32)
+        "z_scale": chance.integers(200, 300, (QUALITIES, HIDDEN)).astype(np.int32),
+        "y_out": chance.integers(20, 60, (QUALITIES, latents)).astype(np.int32),
+        "y_back": chance.integers(2000, 40000, (QUALITIES, latents)).astype(np.int32),
     }
-    sides = [(HIDDEN, 4 * 4, 2), (4, 4 * 4, 2), (4, 2 * latents, 1)]
-    for number, (inside, outside, shuffle) in enumerate(sides):
+    sides = {"prior_0": (HIDDEN, 16, 2), "prior_1": (4, 4 * FEATURES, 2)}
+    told = 0
+    for number, share in enumerate(shares):
+        sides[f"stage_{number}_first"] = (FEATURES + told, 5, 1)
+        sides[f"stage_{number}_last"] = (5, 2 * share, 1)
+        told += share
+    for name, (inside, outside, shuffle) in sides.items():
         weight = chance.integers(-3000, 3000, (outside, inside, 3, 3))
         bias = chance.integers(-(2**20), 2**20, (QUALITIES, outside))
-        if number == 2:
-            bias[:, latents:] += 20 << 20
-        found[f"prior_{number}_weight"] = weight.astype(np.int32)
-        found[f"prior_{number}_bias"] = bias.astype(np.int64)
-        found[f"prior_{number}_shuffle"] = np.array(shuffle, np.int32)
+        if name.endswith("last"):
+            weight //= 4
+            bias[:, outside // 2 :] += 20 << 20
+        found[f"{name}_weight"] = weight.astype(np.int32)
+        found[f"{name}_bias"] = bias.astype(np.int64)
+        found[f"{name}_shuffle"] = np.array(shuffle, np.int32)
     return found
 
 

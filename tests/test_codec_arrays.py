@@ -45,7 +45,7 @@ def test_the_fingerprint_is_of_what_counts(tmp_path, sound) -> None:
     told = sound | {"card": np.frombuffer(json.dumps(card).encode(), np.uint8)}
     assert fingerprint(told) == first
     assert fingerprint(dict(reversed(sound.items()))) == first
-    for name in ("encoder", "prior_0_weight", "prior_2_bias", "z_scale"):
+    for name in ("encoder", "prior_0_weight", "stage_1_last_bias", "z_scale", "y_back"):
         other = sound[name].copy()
         other.flat[-1] ^= 1
         try:
@@ -120,7 +120,30 @@ HOSTILE = {
     "large scale": (put("z_scale", -(2**31), 0, 0), "exact below"),
     "shuffle": (put("prior_0_shuffle", np.array(3, np.int32)), "cannot be spread"),
     "shuffled away": (put("prior_0_shuffle", np.array(1, np.int32)), "prior_1_weight"),
-    "last": (put("prior_2_shuffle", np.array(2, np.int32)), "are needed"),
+    "too small": (put("prior_1_shuffle", np.array(1, np.int32)), "ends at 2 times"),
+    "spread stage": (put("stage_0_last_shuffle", np.array(2, np.int32)), "cannot be spread"),
+    "no stage": (
+        lambda a: {k: v for k, v in a.items() if not k.startswith("stage_1")},
+        "tell 2 latents; 6",
+    ),
+    "half a stage": (without("stage_1_last_bias"), "'stage_1_last_bias' is missing"),
+    "odd stage": (
+        lambda a: (
+            a
+            | {
+                "stage_1_last_weight": a["stage_1_last_weight"][1:],
+                "stage_1_last_bias": a["stage_1_last_bias"][:, 1:],
+            }
+        ),
+        "not pairs",
+    ),
+    "stage that knows too much": (
+        put("stage_1_first_weight", np.ones((5, 9, 3, 3), np.int32)),
+        "stage_1_first_weight",
+    ),
+    "large stage": (put("stage_1_last_bias", 2**60, 0, 0), "exact below"),
+    "few means": (put("y_out", np.ones((3, 5), np.int32)), "'y_out'"),
+    "float back": (typed("y_back", np.float64), "'y_back'"),
 }
 
 

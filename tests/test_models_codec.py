@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from pellucid.errors import OptionError
 from pellucid.learn import checkpoints, recipes
 from pellucid.learn.models import create, summary
-from pellucid.learn.models.codec import Codec
+from pellucid.learn.models.codec import Codec, CosineTransform
 from pellucid.learn.muon import Muon
 
 KINDS = ("factorized", "hyperprior")
@@ -45,10 +46,11 @@ def costs(model: Codec, x: Tensor, quality: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_higher_quality_costs_more_bits_and_errs_less(kind: str) -> None:
-    model = small(kind, lambdas=(0.0005, 0.005, 0.05))
+    lambdas = (0.0005, 0.005, 0.05)
+    model = small(kind, lambdas=lambdas)
     seen, unseen = pictures(24).split((16, 8))
     with torch.no_grad():
-        before = costs(model, unseen, 2)[1]
+        before = [costs(model, unseen, q) for q in range(3)]
     optimiser = Muon(model.parameters(), 5e-3, halves=False)
     generator = torch.Generator().manual_seed(1)
     for step in range(80):
@@ -58,12 +60,19 @@ def test_a_higher_quality_costs_more_bits_and_errs_less(kind: str) -> None:
         optimiser.step()
         optimiser.zero_grad()
     with torch.no_grad():
-        bits, errors = zip(*(costs(model, unseen, q) for q in range(3)), strict=True)
+        after = [costs(model, unseen, q) for q in range(3)]
+    bits, errors = zip(*after, strict=True)
     assert list(bits) == sorted(bits)
     assert bits[2] > 1.2 * bits[0]
     assert list(errors) == sorted(errors, reverse=True)
     assert errors[2] < 0.8 * errors[0]
-    assert errors[2] < before / 10
+    first, last = (
+        sum(
+            bits + weight * 255**2 * error for (bits, error), weight in zip(c, lambdas, strict=True)
+        )
+        for c in (before, after)
+    )
+    assert last < 0.75 * first
     assert 0 < bits[0] < 1
 
 
@@ -136,17 +145,44 @@ def test_a_picture_of_one_and_any_size_has_a_loss(kind: str, channels: int) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_training_begins_sanely(kind: str) -> None:
+def test_training_begins_with_a_codec_of_cosines(kind: str) -> None:
     model = create(kind, channels=(32, 48, 64), latents=64)
     assert isinstance(model, Codec)
     x = pictures(4, 128)
     with torch.no_grad():
-        assert 0.3 < float(model.latents_of(x).std()) < 3
-        found = model(x)
-        assert float((found - 0.5).abs().mean()) < 0.15
-        rates = [costs(model, x, quality)[0] for quality in range(8)]
-    assert rates == sorted(rates)
-    assert 0.1 < rates[0] < rates[-1] < 3
+        assert torch.equal(model.latents_of(x), model.transform((x - 0.5) * 4))
+        rates, errors = zip(*(costs(model, x, quality) for quality in range(8)), strict=True)
+    assert list(rates) == sorted(rates)
+    assert list(errors) == sorted(errors, reverse=True)
+    assert 0.1 < rates[0] < rates[-1] < 1.5
+    assert errors[0] < 1e-3
+
+
+@pytest.mark.parametrize(("channels", "latents"), [(1, 256), (3, 768)])
+def test_the_cosine_transform_is_scipy_s_and_loses_nothing(channels: int, latents: int) -> None:
+    transform = CosineTransform(channels, latents)
+    x = torch.rand(1, channels, 32, 48, generator=torch.Generator().manual_seed(0))
+    values = transform(x)
+    torch.testing.assert_close(transform.inverse(values), x, atol=1e-5, rtol=0)
+    block = scipy.fft.dctn(x[0, :, 16:, 16:32].double().numpy(), norm="ortho")
+    found = values[0, :, 1, 1]
+    assert np.allclose(np.sort(found), np.sort(block.ravel()), atol=1e-5)
+    # The widest come first: means, of grey and of colours, and the slowest waves of grey.
+    assert np.allclose(found[:channels], block[:, 0, 0], atol=1e-5)
+    slowest = sorted((block[0, 0, 1], block[0, 1, 0]))
+    assert np.allclose(sorted(found[channels : channels + 2].tolist()), slowest, atol=1e-5)
+    assert transform.widths == sorted(transform.widths, reverse=True)
+
+
+def test_more_latents_than_waves_begin_as_nothing_and_can_be_learnt() -> None:
+    transform = CosineTransform(1, 300)
+    assert not transform(torch.rand(1, 1, 16, 16))[:, 256:].any()
+    assert len(transform.widths) == 300
+    model = small("hyperprior", latents=300)
+    x = pictures(2)
+    sum(model.loss(x, x).values()).backward()
+    assert model.to_latents.weight.grad is not None
+    assert model.to_latents.weight.grad[256:].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +211,7 @@ def test_only_convolutions_are_matrices_to_the_optimiser(kind: str) -> None:
     assert all(shapes[name] == 1 for name in shapes if "gains" in name or "density" in name)
 
 
-@pytest.mark.parametrize(("kind", "thousands"), [("factorized", 42), ("hyperprior", 49)])
+@pytest.mark.parametrize(("kind", "thousands"), [("factorized", 42), ("hyperprior", 53)])
 def test_the_default_networks_multiply_as_often_as_they_say(kind: str, thousands: int) -> None:
     made = summary(create(kind, image_channels=3), size=256)
     assert round(made.flops_per_pixel / 2000) == thousands

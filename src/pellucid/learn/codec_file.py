@@ -8,9 +8,10 @@ so that every machine reads what any other wrote. An `.npz` without pickles hold
   and, of a hyperprior, `z`, with their gains and not rounded; `y` and `quality` give `image`;
 - `z_freq`, `z_offset`, `z_size`: rows of `frequencies` for each quality and channel of what has a
   density of its own, `z` or, of a factorised codec, `y`;
-- `y_freq`, `y_offset`, `y_size`: rows of the Gaussians, `prior_L_weight`, `prior_L_bias` and
-  `prior_L_shuffle`: the layers of the prior in steps of 2**-12 and 2**-20, `z_scale`: its input's
-  in steps of 2**-8; of a hyperprior only.
+- of a hyperprior only: `y_freq`, `y_offset`, `y_size`, rows of the Gaussians; of every layer its
+  weight, bias and shuffle, in steps of 2**-12 and 2**-20, `prior_L_weight` and so on, then
+  `stage_S_first_weight` and `stage_S_last_weight`; `z_scale`, of the first layer's input, and
+  `y_out`, of the stages' means, in steps of 2**-8; `y_back`, of what later stages see, of 2**-16.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pellucid.learn.export import OPSET, TOLERANCE, halve, need_exporter, quiet,
 from pellucid.learn.frequencies import Rows, gaussian_rows, logistic_rows
 from pellucid.learn.models import Restorer
 from pellucid.learn.models.codec import Codec
-from pellucid.learn.models.hyperprior import GRAIN, HyperpriorCodec
+from pellucid.learn.models.hyperprior import FINE_GRAIN, GRAIN, HyperpriorCodec
 from pellucid.learn.rounding import session
 
 SUFFIX = ".codec.npz"
@@ -250,21 +251,26 @@ def _prior(network: HyperpriorCodec) -> dict[str, np.ndarray]:
         CheckpointError: A weight is not finite or too large, or sums could leave float64's range.
     """
     found: dict[str, np.ndarray] = {}
-    for index, (weight, bias, shuffle) in enumerate(network.whole_prior()):
+    for name, (weight, bias, shuffle) in network.whole_prior().items():
         whole = _whole(weight, WEIGHT_GRAIN, 31)
         biases = _whole(bias, WEIGHT_GRAIN * GRAIN, 52)
         # The first layer's input is not bounded here but by whoever reads the symbols.
         sums = np.abs(whole.astype(np.float64)).sum((1, 2, 3)) * 2**15 + np.abs(biases)
         if sums.max() >= _LARGEST_SUM:
             raise CheckpointError(
-                f"layer {index} of the prior could sum to {sums.max():.1e}, beyond what float64 "
+                f"layer {name} of the prior could sum to {sums.max():.1e}, beyond what float64 "
                 "adds exactly; train on at a lower learning rate"
             )
-        found[f"prior_{index}_weight"] = whole.astype(np.int32)
-        found[f"prior_{index}_bias"] = biases
-        found[f"prior_{index}_shuffle"] = np.array(shuffle, np.int32)
-    scales = _whole(network.hyper_inverse_gains.table(), GRAIN, 31)
-    return found | {"z_scale": scales.astype(np.int32)}
+        found[f"{name}_weight"] = whole.astype(np.int32)
+        found[f"{name}_bias"] = biases
+        found[f"{name}_shuffle"] = np.array(shuffle, np.int32)
+    out, back = network.latent_scales()
+    tables = {
+        "z_scale": _whole(network.hyper_scales(), GRAIN, 31),
+        "y_out": _whole(out, GRAIN, 31),
+        "y_back": _whole(back, FINE_GRAIN, 31),
+    }
+    return found | {name: table.astype(np.int32) for name, table in tables.items()}
 
 
 def _whole(values: Tensor, grain: float, bits: int) -> np.ndarray:

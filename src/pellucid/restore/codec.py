@@ -12,7 +12,7 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pellucid.errors import CheckpointError, ImageError, OptionError
 from pellucid.images.picture import scaled
 from pellucid.restore import zoo
 from pellucid.restore.codec_arrays import Contents, Rows, read
-from pellucid.restore.exact import LARGEST_SYMBOL, Integers
+from pellucid.restore.exact import LARGEST_SYMBOL, Integers, SymbolsOf
 from pellucid.restore.exported import first_line
 from pellucid.restore.runtime import element, open_session
 from pellucid.restore.tiles import Plan, Span, plan
@@ -106,6 +106,11 @@ class Codec:
         path = zoo.resolve_codec(name)
         return cls(read(path), str(path), device=device, threads=threads)
 
+    @property
+    def stages(self) -> list[slice]:
+        """Which of y are coded together, one after the other; none of a factorised codec's."""
+        return self._contents.prior.parts if self._contents.prior else []
+
     def padded(self, height: int, width: int) -> tuple[int, int]:
         """The size at which a picture of this size is coded."""
         return height + -height % self.multiple_of, width + -width % self.multiple_of
@@ -156,21 +161,34 @@ class Codec:
                     whole[:, *place] = self._own(part, len(whole), row, column, step)
         if z is None:
             return Symbols(_whole(y, LARGEST_LATENT))
-        found = self.with_prior(Symbols(np.empty(0, np.int32), _whole(z, LARGEST_SYMBOL)), quality)
-        assert found.mean is not None
-        symbols = np.empty(y.shape, np.int32)
-        # One after the other, so that all of them are never held in float64.
-        for channel, latent in enumerate(y):
-            symbols[channel] = _whole(latent - found.mean[channel] / 256.0, LARGEST_LATENT)
-        return replace(found, y=symbols)
+
+        def rounded(part: slice, mean: Integers, _: object) -> Integers:
+            symbols = np.empty(mean.shape, np.int32)
+            # One after the other, so that all of them are never held in float64.
+            for channel, latent in enumerate(y[part]):
+                symbols[channel] = _whole(latent - mean[channel] / 256.0, LARGEST_LATENT)
+            return symbols
+
+        return self.walk(_whole(z, LARGEST_SYMBOL), quality, rounded)
+
+    def walk(self, z: Integers, quality: int, symbols_of: SymbolsOf) -> Symbols:
+        """All symbols, from those of the hyper-latents and what tells or reads those of y.
+
+        Args:
+            z: (N, H/64, W/64).
+            quality: As in `encode`.
+            symbols_of: As `exact.Prior.walk` takes it.
+        """
+        prior = self._contents.prior
+        assert prior is not None
+        y, mean, rows = prior.walk(z, self._index(quality), symbols_of)
+        return Symbols(y, z, mean, rows)
 
     def with_prior(self, symbols: Symbols, quality: int) -> Symbols:
         """The symbols, with the mean and the table's row of each y: exact on every machine."""
-        prior = self._contents.prior
-        if prior is None or symbols.z is None or symbols.mean is not None:
+        if symbols.z is None or symbols.mean is not None:
             return symbols
-        mean, rows = prior(symbols.z, self._index(quality))
-        return replace(symbols, mean=mean, rows=rows)
+        return self.walk(symbols.z, quality, lambda part, *_: symbols.y[part])
 
     def decode(
         self, symbols: Symbols, size: tuple[int, int], quality: int, *, tile: int | None = None

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import CheckpointError
-from pellucid.restore.exact import SCALES, Layer, Prior
+from pellucid.restore.exact import SCALES, Layer, Prior, Stage
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -33,7 +33,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _FACTOR = {"hyperprior": 64, "factorized": 16}
 _ALWAYS = ("card", "encoder", "decoder", "z_freq", "z_offset", "z_size")
-_HYPER = ("y_freq", "y_offset", "y_size", "z_scale")
+_HYPER = ("y_freq", "y_offset", "y_size", "z_scale", "y_out", "y_back")
 _LAYER = ("weight", "bias", "shuffle")
 _MOST_LAYERS, _MOST_CHANNELS, _MOST_QUALITIES, _MOST_HALO = 16, 4096, 100, 4096
 _FARTHEST_OFFSET = 2**20
@@ -168,10 +168,11 @@ def _checked(arrays: Arrays, card: dict[str, Any]) -> Contents:
     """All arrays and no others, each as it must be."""
     hyper = card["model"] == "hyperprior"
     wanted = {*_ALWAYS, *(_HYPER if hyper else ())}
-    layers = 0
-    while hyper and f"prior_{layers}_weight" in arrays and layers < _MOST_LAYERS:
-        wanted |= {f"prior_{layers}_{part}" for part in _LAYER}
-        layers += 1
+    layers = _counted(arrays, "prior_{}_weight") if hyper else 0
+    stages = _counted(arrays, "stage_{}_first_weight") if hyper else 0
+    named = [f"prior_{number}" for number in range(layers)]
+    named += [f"stage_{number}_{which}" for number in range(stages) for which in ("first", "last")]
+    wanted |= {f"{name}_{part}" for name in named for part in _LAYER}
     if wrong := sorted(wanted ^ set(arrays)):
         state = "is missing" if wrong[0] in wanted else "does not belong there"
         raise CheckpointError(f"array '{wrong[0]}' {state}; export it again")
@@ -181,7 +182,7 @@ def _checked(arrays: Arrays, card: dict[str, Any]) -> Contents:
         _rows(arrays, "z", (qualities, channels), quality) for quality in range(qualities)
     )
     y_rows = _rows(arrays, "y", (SCALES,), None) if hyper else None
-    prior = _prior(arrays, layers, qualities, hidden, latents) if hyper else None
+    prior = _prior(arrays, (layers, stages), qualities, hidden, latents) if hyper else None
     encoder, decoder = (_bytes(arrays, name, _LARGEST_BYTES) for name in ("encoder", "decoder"))
     return Contents(card, encoder, decoder, z_rows, y_rows, prior, _fingerprint(arrays))
 
@@ -237,25 +238,56 @@ def _rows(arrays: Arrays, name: str, shape: tuple[int, ...], quality: int | None
     return Rows(frequency, offset, size)
 
 
-def _prior(arrays: Arrays, layers: int, qualities: int, hidden: int, latents: int) -> Prior:
-    """The fixed-point network, each layer fitting the one before."""
+def _counted(arrays: Arrays, name: str) -> int:
+    """How many arrays there are of a numbered name, without a gap."""
+    return next((n for n in range(_MOST_LAYERS) if name.format(n) not in arrays), _MOST_LAYERS)
+
+
+def _prior(
+    arrays: Arrays, counts: tuple[int, int], qualities: int, hidden: int, latents: int
+) -> Prior:
+    """The fixed-point network, each layer fitting what comes before."""
     scale = _array(arrays, "z_scale", np.int32, (qualities, hidden))
-    made: list[Layer] = []
+    layers: list[Layer] = []
     channels, spread = hidden, 1
-    for number in range(layers):
-        weight = _array(arrays, f"prior_{number}_weight", np.int32, (None, channels, 3, 3))
-        bias = _array(arrays, f"prior_{number}_bias", np.int64, (qualities, len(weight)))
-        shuffle = int(_array(arrays, f"prior_{number}_shuffle", np.int32, ()))
-        if shuffle not in (1, 2) or len(weight) % shuffle**2 or not len(weight):
-            raise CheckpointError(f"layer {number} of its prior cannot be spread by {shuffle}")
-        channels, spread = len(weight) // shuffle**2, spread * shuffle
-        made.append(Layer(weight.astype(np.float64), bias.astype(np.float64), shuffle))
-    if channels != 2 * latents or spread != 4:
-        raise CheckpointError(
-            f"its prior gives {channels} numbers at {spread} times the size; {2 * latents} at 4 "
-            "times are needed"
-        )
-    return Prior(scale.astype(np.float64), tuple(made))
+    for number in range(counts[0]):
+        layer = _layer(arrays, f"prior_{number}", channels, qualities)
+        channels, spread = len(layer.weight) // layer.shuffle**2, spread * layer.shuffle
+        layers.append(layer)
+    if spread != 4:
+        raise CheckpointError(f"its prior ends at {spread} times the size; 4 times are needed")
+    stages: list[Stage] = []
+    told = 0
+    for number in range(counts[1]):
+        first = _layer(arrays, f"stage_{number}_first", channels + told, qualities, flat=True)
+        last = _layer(arrays, f"stage_{number}_last", len(first.weight), qualities, flat=True)
+        if len(last.weight) % 2:
+            raise CheckpointError(f"stage {number} gives {len(last.weight)} numbers, not pairs")
+        told += len(last.weight) // 2
+        stages.append(Stage(first, last))
+    if told != latents:
+        raise CheckpointError(f"its stages tell {told} latents; {latents} are needed")
+    out, back = (_array(arrays, f"y_{k}", np.int32, (qualities, latents)) for k in ("out", "back"))
+    return Prior(
+        scale.astype(np.float64),
+        tuple(layers),
+        tuple(stages),
+        out.astype(np.int64),
+        back.astype(np.int64),
+    )
+
+
+def _layer(
+    arrays: Arrays, name: str, channels: int, qualities: int, *, flat: bool = False
+) -> Layer:
+    """One layer that takes so many channels; `flat` for those that may not be spread."""
+    weight = _array(arrays, f"{name}_weight", np.int32, (None, channels, 3, 3))
+    bias = _array(arrays, f"{name}_bias", np.int64, (qualities, len(weight)))
+    shuffle = int(_array(arrays, f"{name}_shuffle", np.int32, ()))
+    possible = (1,) if flat else (1, 2)
+    if shuffle not in possible or len(weight) % shuffle**2 or not len(weight):
+        raise CheckpointError(f"layer '{name}' of its prior cannot be spread by {shuffle}")
+    return Layer(weight.astype(np.float64), bias.astype(np.float64), shuffle)
 
 
 def _fingerprint(arrays: Arrays) -> bytes:

@@ -5,11 +5,14 @@ and float convolutions differ in their last digits between machines, libraries a
 threads (Ballé, Johnston, Minnen 2019, "Integer networks for data compression with latent-variable
 models", ICLR). So mean and scale of every latent come from fixed-point numbers here. They are
 held in float64, where each sum is a whole number below 2**53 and so exact in any order; `Prior`
-refuses weights that could exceed that. Read next: `codec_arrays`, which reads them from a file.
+refuses weights that could exceed that. The latents are told in stages, each by those before it
+(Minnen, Singh 2020, https://arxiv.org/abs/2007.08739). Read next: `codec_arrays`, which reads the
+prior from a file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +22,12 @@ from pellucid.errors import CheckpointError
 
 Integers = NDArray[np.int32]
 
-WEIGHT_BITS, ACTIVATION_BITS = 12, 8
-"""Weights are counted in units of 2**-12, activations of 2**-8, and so biases of 2**-20."""
+SymbolsOf = Callable[[slice, Integers, NDArray[np.uint8]], Integers]
+"""Given which latents, their means and the rows of the table: the symbols, all (m, h, w)."""
+
+WEIGHT_BITS, ACTIVATION_BITS, SCALE_BITS = 12, 8, 16
+"""Weights are counted in units of 2**-12, activations of 2**-8, and so biases of 2**-20; what
+latents are scaled back by in units of 2**-16."""
 
 LARGEST = 2**15 - 1
 """Of the activations between layers, which have no sign."""
@@ -55,12 +62,28 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What tells the next latents from all that is known: two layers without a shuffle.
+
+    Args:
+        first: Takes the features and the latents of all stages before.
+        last: Gives means and then scales, two numbers a latent of this stage.
+    """
+
+    first: Layer
+    last: Layer
+
+
+@dataclass(frozen=True)
 class Prior:
-    """Mean and scale of the latents, from the hyper-latents' symbols.
+    """Mean and scale of the latents, from the hyper-latents' symbols and the latents before them.
 
     Args:
         scale: (qualities, N), whole numbers: a symbol times this is the first layer's input.
-        layers: At least one; the last gives means and then scales, two numbers a latent.
+        layers: Give the features that all stages see.
+        stages: In the order of the latents; at least one.
+        out: (qualities, M), whole numbers: from means that a stage gives to latents, by 2**-8.
+        back: (qualities, M), whole numbers: from latents to what later stages see, by 2**-16.
 
     Raises:
         CheckpointError: Sums could grow beyond what float64 holds exactly.
@@ -68,10 +91,14 @@ class Prior:
 
     scale: NDArray[np.float64]
     layers: tuple[Layer, ...]
+    stages: tuple[Stage, ...]
+    out: NDArray[np.int64]
+    back: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         most = float(np.abs(self.scale).max()) * LARGEST_SYMBOL
-        for number, layer in enumerate(self.layers):
+        stages = [layer for stage in self.stages for layer in (stage.first, stage.last)]
+        for number, layer in enumerate((*self.layers, *stages)):
             summed = np.abs(layer.weight).sum(axis=(1, 2, 3)).max() * most
             bound = max(most, summed + np.abs(layer.bias).max() + 2**WEIGHT_BITS)
             # Not `>=`, which lets a NaN pass.
@@ -82,23 +109,50 @@ class Prior:
                 )
             most = LARGEST
 
-    def __call__(self, symbols: Integers, quality: int) -> tuple[Integers, NDArray[np.uint8]]:
-        """Mean of every latent in units of 2**-8, and which of the scales it has.
+    @property
+    def parts(self) -> list[slice]:
+        """Which latents each stage tells."""
+        sizes = [len(stage.last.weight) // 2 for stage in self.stages]
+        stops = np.cumsum(sizes).tolist()
+        return [slice(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
+
+    def walk(
+        self, symbols: Integers, quality: int, symbols_of: SymbolsOf
+    ) -> tuple[Integers, Integers, NDArray[np.uint8]]:
+        """Stage after stage, tell the latents and get their symbols.
 
         Args:
-            symbols: (N, h, w), within `LARGEST_SYMBOL`.
+            symbols: Of the hyper-latents, (N, h, w), within `LARGEST_SYMBOL`.
             quality: Counted from 0.
+            symbols_of: Rounds the latents where they are coded, reads them where they are decoded.
 
         Returns:
-            Two arrays (M, 4h, 4w).
+            Of every latent its symbol, its mean in units of 2**-8, and which of the scales it has:
+            three arrays (M, 4h, 4w).
         """
         a = symbols.astype(np.float64) * self.scale[quality][:, None, None]
-        for layer in self.layers[:-1]:
+        for layer in self.layers:
             a = _convolved(a, layer, quality, last=False)
-        a = _convolved(a, self.layers[-1], quality, last=True)
-        means, scales = np.split(a, 2)
-        rounded = (scales + (1 << ACTIVATION_BITS - 1)) >> ACTIVATION_BITS
-        return means, np.clip(rounded, 0, SCALES - 1).astype(np.uint8)
+        features, *sides = a.shape
+        latents = self.out.shape[1]
+        seen = np.empty((len(self.stages[-1].first.weight[0]), *sides), np.int32)
+        seen[:features] = a
+        found, means = np.empty((2, latents, *sides), np.int32)
+        rows = np.empty((latents, *sides), np.uint8)
+        for stage, part in zip(self.stages, self.parts, strict=True):
+            known = _convolved(seen[: features + part.start], stage.first, quality, last=False)
+            told, scales = np.split(_convolved(known, stage.last, quality, last=True), 2)
+            out, back = (table[quality, part, None, None] for table in (self.out, self.back))
+            wide = (told * out + (1 << ACTIVATION_BITS - 1)) >> ACTIVATION_BITS
+            means[part] = np.clip(wide, -LARGEST_MEAN, LARGEST_MEAN)
+            index = (scales + (1 << ACTIVATION_BITS - 1)) >> ACTIVATION_BITS
+            rows[part] = np.clip(index, 0, SCALES - 1)
+            found[part] = symbols_of(part, means[part], rows[part])
+            if stage is not self.stages[-1]:
+                values = (found[part].astype(np.int64) << ACTIVATION_BITS) + means[part]
+                values = (values * back + (1 << SCALE_BITS - 1)) >> SCALE_BITS
+                seen[features:][part] = np.clip(values, -LARGEST, LARGEST)
+        return found, means, rows
 
 
 def _convolved(

@@ -21,6 +21,7 @@ from pellucid.images import exif as exif_block
 from pellucid.images.picture import unscaled
 from pellucid.restore import zoo
 from pellucid.restore.codec import LARGEST_LATENT, Codec, Symbols
+from pellucid.restore.codec_arrays import Rows
 from pellucid.restore.exact import LARGEST_SYMBOL
 from pellucid.uses.entropy import DAMAGED, Decoder, Encoder
 from pellucid.uses.plc import MAGIC, Packed, pack, unpack
@@ -241,8 +242,12 @@ def _at(picture: Picture, codec: Codec, quality: int) -> Compressed:
     coder = Encoder()
     if symbols.z is not None:
         coder.put(symbols.z, _channels(symbols.z.shape), z_rows)
-    rows = _channels(symbols.y.shape) if symbols.rows is None else symbols.rows
-    coder.put(symbols.y, rows, y_rows)
+    if symbols.rows is None:
+        coder.put(symbols.y, _channels(symbols.y.shape), y_rows)
+    else:
+        # A stage at a time, as the reader must take them.
+        for part in codec.stages:
+            coder.put(symbols.y[part], symbols.rows[part], y_rows)
     coded, escapes = coder.finish()
     packed = Packed(
         model=codec.name,
@@ -266,17 +271,22 @@ def _symbols(packed: Packed, codec: Codec) -> Symbols:
     y_shape, z_shape = codec.shapes(packed.height, packed.width)
     y_rows, z_rows = codec.tables(packed.quality)
     coder = Decoder(packed.coded, packed.escapes)
-    found = Symbols(np.empty(0, np.int32))
-    if z_shape is not None:
-        z = coder.take(_channels(z_shape), z_rows)
-        if np.abs(z).max() > LARGEST_SYMBOL:
+
+    def taken(rows: NDArray[Any], table: Rows, most: int) -> NDArray[np.int32]:
+        values = coder.take(rows, table)
+        if np.abs(values).max() > most:
             raise ImageError(DAMAGED)
-        found = codec.with_prior(replace(found, z=z), packed.quality)
-    y = coder.take(_channels(y_shape) if found.rows is None else found.rows, y_rows)
+        return values
+
+    if z_shape is None:
+        found = Symbols(taken(_channels(y_shape), y_rows, LARGEST_LATENT))
+    else:
+        z = taken(_channels(z_shape), z_rows, LARGEST_SYMBOL)
+        found = codec.walk(
+            z, packed.quality, lambda _, mean, rows: taken(rows, y_rows, LARGEST_LATENT)
+        )
     coder.finish()
-    if np.abs(y).max() > LARGEST_LATENT:
-        raise ImageError(DAMAGED)
-    return replace(found, y=y)
+    return found
 
 
 def _channels(shape: tuple[int, ...]) -> NDArray[np.uint16]:
