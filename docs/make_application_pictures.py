@@ -6,6 +6,7 @@ side. Nothing is downloaded.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,16 @@ def stacked(rows: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
+def as_small(picture: Image.Image, size_bytes: int) -> Image.Image:
+    """The picture as the best JPEG that takes no more bytes."""
+    for quality in range(95, 0, -1):
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+        if file.tell() <= size_bytes:
+            break
+    return Image.open(file).convert("RGB")
+
+
 def made(folder: Path) -> dict[str, Image.Image]:
     """The pictures of the page from what its blocks left in `folder`."""
 
@@ -52,6 +63,9 @@ def made(folder: Path) -> dict[str, Image.Image]:
         return Image.open(folder / name).convert("RGB")
 
     patches = [left(f"maps/{kind}{i}.png") for kind in ("whole", "scratched") for i in (1, 4, 6)]
+    whole = left("photo.png")
+    small = as_small(whole, (folder / "photo.plc").stat().st_size)
+    part = (160, 40, 416, 232)
     return {
         "use-noise": side_by_side([left("noise/damaged/photo.png"), left("clean.png")], 384),
         "use-page": side_by_side([left("page.png"), left("page-clean.png")], 240),
@@ -59,6 +73,7 @@ def made(folder: Path) -> dict[str, Image.Image]:
         "use-defects": side_by_side(patches, 160),
         "use-map": left("map.png"),
         "use-new": stacked([left("new.png"), left("paths.png").resize((866, 444))]),
+        "use-small": side_by_side([p.crop(part) for p in (whole, small, left("back.png"))], 288),
     }
 
 

@@ -39,6 +39,13 @@ def test_any_size_comes_back(codec: Codec, size: tuple[int, int]) -> None:
     assert psnr(back, image / 255) > 22
 
 
+def test_what_lies_beyond_the_picture_is_not_coded(codec: Codec) -> None:
+    assert codec.shapes(65, 1) == ((18, 5, 1), (3, 2, 1) if codec.hyper else None)
+    symbols = codec.encode(codecs.edges(65, 1), 2)
+    assert symbols.y.shape == (18, 5, 1)
+    assert symbols.mean is None or symbols.mean.shape == (18, 5, 1)
+
+
 def test_a_higher_quality_is_nearer(codec: Codec) -> None:
     image = codecs.edges(150, 130)
     back = [codec.decode(codec.encode(image, q), (150, 130), q) for q in (1, 2, 3)]
@@ -55,7 +62,7 @@ def test_floats_and_bytes_are_one_picture(codec: Codec) -> None:
 def test_windows_and_the_whole_agree(codec: Codec) -> None:
     image = codecs.edges(330, 410)
     whole = codec.encode(image, 3)
-    cut = codec._cut(384, 448, "encoder_halo", 256)
+    cut = codec._cut(384, 448, "encoder_halo", 256, codec.multiple_of)
     assert len(cut.rows) * len(cut.columns) >= 4
     tiled = codec.encode(image, 3, tile=256)
     # Sums in another order may round a tie the other way, nothing else.

@@ -174,7 +174,7 @@ def test_the_whole_number_prior_is_the_trained_one_but_for_rounding(quality: int
         given = torch.from_numpy(z).float()[None], torch.from_numpy(latents)[None]
         wanted, spread, code = (a[0].numpy() for a in model.walk(*given, torch.tensor([quality])))
     symbols = (code - wanted).round().astype(np.int32)
-    _, mean, index = read_prior(model).walk(z, quality, lambda part, *_: symbols[part])
+    _, mean, index = read_prior(model).walk(z, (12, 16), quality, lambda part, *_: symbols[part])
     out = codec_file._prior(model)["y_out"][quality][:, None, None] / 256
     assert float((wanted / out).std()) > 0.02
     assert np.abs((mean / 256 - wanted) / out).max() < 0.02
@@ -193,7 +193,7 @@ def test_what_leaves_the_prior_s_range_is_held_alike() -> None:
         wanted, spread, code = (a[0].numpy() for a in model.walk(z, latents, torch.tensor([1])))
     symbols = (code - wanted).round().astype(np.int32)
     whole = z[0].numpy().astype(np.int32)
-    _, mean, index = read_prior(model).walk(whole, 1, lambda part, *_: symbols[part])
+    _, mean, index = read_prior(model).walk(whole, (8, 8), 1, lambda part, *_: symbols[part])
     largest = max(1.0, float(np.abs(wanted).max()))
     assert np.abs(mean / 256 - wanted).max() < 0.03 * largest
     assert np.abs(index - spread).max() < 0.5 + 0.03 * 64

@@ -113,7 +113,7 @@ def given(y: np.ndarray) -> exact.SymbolsOf:
 def test_it_is_the_contract_in_whole_numbers(arrays, quality: int, most: int) -> None:
     z = symbols((3, 2, 3), seed=quality, most=most)
     y = symbols((18, 8, 12), seed=9, most=most**2)
-    found, mean, scale = made(arrays).walk(z, quality, given(y))
+    found, mean, scale = made(arrays).walk(z, (8, 12), quality, given(y))
     expected = by_hand(arrays, z, y, quality)
     assert np.array_equal(found, y)
     assert np.array_equal(mean, expected[0])
@@ -124,7 +124,7 @@ def test_it_is_the_contract_in_whole_numbers(arrays, quality: int, most: int) ->
 def test_torch_in_double_precision_finds_the_same(arrays) -> None:
     torch = pytest.importorskip("torch")
     z, y = symbols((3, 7, 5)), symbols((18, 28, 20), seed=1)
-    found = made(arrays).walk(z, 1, given(y))
+    found = made(arrays).walk(z, (28, 20), 1, given(y))
 
     def layer(name: str, a, *, signed: bool = False):
         weight, bias = (torch.from_numpy(arrays[f"{name}_{k}"]) for k in ("weight", "bias"))
@@ -159,21 +159,21 @@ def test_a_stage_is_asked_only_once_those_before_are_known(arrays) -> None:
         return symbols(mean.shape, seed=len(asked))
 
     prior = made(arrays)
-    _, mean, rows = prior.walk(symbols((3, 2, 2)), 0, told)
+    _, mean, rows = prior.walk(symbols((3, 2, 2)), (8, 8), 0, told)
     assert [part for part, *_ in asked] == prior.parts == [slice(0, 6), slice(6, 18)]
     for part, means, scales in asked:
         assert np.array_equal(mean[part], means)
         assert np.array_equal(rows[part], scales)
-    other = prior.walk(symbols((3, 2, 2)), 0, lambda part, *_: symbols((18, 8, 8))[part])
+    other = prior.walk(symbols((3, 2, 2)), (8, 8), 0, lambda part, *_: symbols((18, 8, 8))[part])
     assert np.array_equal(other[1][:6], mean[:6])
     assert not np.array_equal(other[1][6:], mean[6:])
 
 
 def test_bands_change_nothing(arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    z, y = symbols((3, 9, 4)), given(symbols((18, 36, 16)))
-    whole = made(arrays).walk(z, 0, y)
+    z, y = symbols((3, 9, 4)), given(symbols((18, 33, 16)))
+    whole = made(arrays).walk(z, (33, 16), 0, y)
     monkeypatch.setattr(exact, "_BAND", 1)
-    for one, other in zip(whole, made(arrays).walk(z, 0, y), strict=True):
+    for one, other in zip(whole, made(arrays).walk(z, (33, 16), 0, y), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -185,7 +185,7 @@ def test_threads_change_nothing(tmp_path) -> None:
         f"prior = read(__import__('pathlib').Path({str(path)!r})).prior\n"
         "z = np.random.default_rng(0).integers(-9, 9, (3, 40, 30)).astype(np.int32)\n"
         "y = np.random.default_rng(1).integers(-9, 9, (18, 160, 120)).astype(np.int32)\n"
-        "found = prior.walk(z, 2, lambda part, *_: y[part])\n"
+        "found = prior.walk(z, (160, 120), 2, lambda part, *_: y[part])\n"
         "print(zlib.crc32(b''.join(a.tobytes() for a in found)))"
     )
     said = set()
@@ -218,6 +218,8 @@ def test_weights_that_could_lose_a_digit_are_refused(arrays, name: str, value: f
 def test_a_file_gives_the_same_prior(arrays, tmp_path) -> None:
     prior = codec_arrays.read(codecs.save(tmp_path / "tiny.codec.npz")).prior
     assert prior is not None
-    z, y = symbols((3, 2, 2)), given(symbols((18, 8, 8)))
-    for one, other in zip(prior.walk(z, 0, y), made(arrays).walk(z, 0, y), strict=True):
+    z, y = symbols((3, 2, 2)), given(symbols((18, 8, 7)))
+    for one, other in zip(
+        prior.walk(z, (8, 7), 0, y), made(arrays).walk(z, (8, 7), 0, y), strict=True
+    ):
         assert np.array_equal(one, other)

@@ -48,8 +48,8 @@ class Symbols:
     """What is coded of a picture.
 
     Args:
-        y: (M, H/16, W/16) of the padded picture.
-        z: (N, H/64, W/64); None for a factorised codec.
+        y: (M, H/16, W/16), sides rounded up.
+        z: (N, H/64, W/64), likewise; None for a factorised codec.
         mean: Of y in units of 2**-8; None until it is worked out from z.
         rows: Which row of the table each of y is coded with; likewise.
     """
@@ -111,15 +111,10 @@ class Codec:
         """Which of y are coded together, one after the other; none of a factorised codec's."""
         return self._contents.prior.parts if self._contents.prior else []
 
-    def padded(self, height: int, width: int) -> tuple[int, int]:
-        """The size at which a picture of this size is coded."""
-        return height + -height % self.multiple_of, width + -width % self.multiple_of
-
     def shapes(self, height: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """The shapes of y and z for a picture of this size."""
-        high, wide = self.padded(height, width)
-        z = (self.hyper_latents, high // HYPER_STEP, wide // HYPER_STEP) if self.hyper else None
-        return (self.latents, high // STEP, wide // STEP), z
+        z = (self.hyper_latents, *_steps(height, width, HYPER_STEP)) if self.hyper else None
+        return (self.latents, *_steps(height, width, STEP)), z
 
     def tables(self, quality: int) -> tuple[Rows, Rows]:
         """The distributions that y and z are coded with; the same one of a factorised codec."""
@@ -140,16 +135,17 @@ class Codec:
                 f"a picture of shape {image.shape} does not fit codec '{self.name}', which takes "
                 f"(H, W, {self.channels})"
             )
-        high, wide = self.padded(*image.shape[:2])
-        # Mirrored at the far edges, a window at a time.
+        sides = image.shape[0], image.shape[1]
+        high, wide = (count * self.multiple_of for count in _steps(*sides, self.multiple_of))
+        # The last row and column again, which cost least, a window at a time.
         rows, columns = (
-            np.pad(np.arange(side), (0, full - side), mode="reflect")
-            for side, full in zip(image.shape[:2], (high, wide), strict=True)
+            np.pad(np.arange(side), (0, full - side), mode="edge")
+            for side, full in zip(sides, (high, wide), strict=True)
         )
         y = np.empty((self.latents, high // STEP, wide // STEP), np.float32)
-        z_shape = self.shapes(high, wide)[1]
+        y_shape, z_shape = self.shapes(*sides)
         z = None if z_shape is None else np.empty(z_shape, np.float32)
-        cut = self._cut(high, wide, "encoder_halo", tile)
+        cut = self._cut(high, wide, "encoder_halo", tile, self.multiple_of)
         for row in cut.rows:
             for column in cut.columns:
                 seen = image[rows[row.start : row.stop]][:, columns[column.start : column.stop]]
@@ -159,6 +155,8 @@ class Codec:
                     assert whole is not None
                     place = _part(row.first, row.last, step), _part(column.first, column.last, step)
                     whole[:, *place] = self._own(part, len(whole), row, column, step)
+        # What lies beyond the picture altogether is not coded.
+        y = y[:, : y_shape[1], : y_shape[2]]
         if z is None:
             return Symbols(_whole(y, LARGEST_LATENT))
 
@@ -169,26 +167,30 @@ class Codec:
                 symbols[channel] = _whole(latent - mean[channel] / 256.0, LARGEST_LATENT)
             return symbols
 
-        return self.walk(_whole(z, LARGEST_SYMBOL), quality, rounded)
+        return self.walk(_whole(z, LARGEST_SYMBOL), y.shape[1:], quality, rounded)
 
-    def walk(self, z: Integers, quality: int, symbols_of: SymbolsOf) -> Symbols:
+    def walk(
+        self, z: Integers, size: tuple[int, ...], quality: int, symbols_of: SymbolsOf
+    ) -> Symbols:
         """All symbols, from those of the hyper-latents and what tells or reads those of y.
 
         Args:
             z: (N, H/64, W/64).
+            size: Height and width of y.
             quality: As in `encode`.
             symbols_of: As `exact.Prior.walk` takes it.
         """
         prior = self._contents.prior
         assert prior is not None
-        y, mean, rows = prior.walk(z, self._index(quality), symbols_of)
+        y, mean, rows = prior.walk(z, (size[0], size[1]), self._index(quality), symbols_of)
         return Symbols(y, z, mean, rows)
 
     def with_prior(self, symbols: Symbols, quality: int) -> Symbols:
         """The symbols, with the mean and the table's row of each y: exact on every machine."""
         if symbols.z is None or symbols.mean is not None:
             return symbols
-        return self.walk(symbols.z, quality, lambda part, *_: symbols.y[part])
+        y = symbols.y
+        return self.walk(symbols.z, y.shape[1:], quality, lambda part, *_: y[part])
 
     def decode(
         self, symbols: Symbols, size: tuple[int, int], quality: int, *, tile: int | None = None
@@ -210,9 +212,9 @@ class Codec:
                 f"{(y_shape, z_shape)}"
             )
         mean = self.with_prior(symbols, quality).mean
-        high, wide = self.padded(*size)
+        high, wide = (count * STEP for count in y_shape[1:])
         image = np.empty((*size, self.channels), np.float32)
-        cut = self._cut(high, wide, "decoder_halo", tile)
+        cut = self._cut(high, wide, "decoder_halo", tile, STEP)
         for row in cut.rows:
             for column in cut.columns:
                 place = _part(row.start, row.stop, STEP), _part(column.start, column.stop, STEP)
@@ -234,12 +236,12 @@ class Codec:
             )
         return int(quality) - 1
 
-    def _cut(self, high: int, wide: int, halo: str, tile: int | None) -> Plan:
+    def _cut(self, high: int, wide: int, halo: str, tile: int | None, multiple: int) -> Plan:
         if tile is not None and tile < 1:
             raise OptionError(f"a window of {tile} pixels is not possible; give at least 1")
         if tile is None:
             tile = TILE if high * wide > WHOLE_PIXELS else max(high, wide)
-        return plan(high, wide, halo=int(self.card[halo]), multiple=self.multiple_of, tile=tile)
+        return plan(high, wide, halo=int(self.card[halo]), multiple=multiple, tile=tile)
 
     def _run(self, network: Run, index: int, **given: NDArray[Any]) -> list[Any]:
         try:
@@ -291,6 +293,11 @@ def _opened(
         return found
 
     return run, device
+
+
+def _steps(height: int, width: int, step: int) -> tuple[int, int]:
+    """How many steps cover so many pixels."""
+    return -(-height // step), -(-width // step)
 
 
 def _part(start: int, stop: int, step: int) -> slice:

@@ -117,28 +117,28 @@ class Prior:
         return [slice(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
 
     def walk(
-        self, symbols: Integers, quality: int, symbols_of: SymbolsOf
+        self, symbols: Integers, size: tuple[int, int], quality: int, symbols_of: SymbolsOf
     ) -> tuple[Integers, Integers, NDArray[np.uint8]]:
         """Stage after stage, tell the latents and get their symbols.
 
         Args:
             symbols: Of the hyper-latents, (N, h, w), within `LARGEST_SYMBOL`.
+            size: Height and width of the latents, at most 4h and 4w.
             quality: Counted from 0.
             symbols_of: Rounds the latents where they are coded, reads them where they are decoded.
 
         Returns:
             Of every latent its symbol, its mean in units of 2**-8, and which of the scales it has:
-            three arrays (M, 4h, 4w).
+            three arrays (M, height, width).
         """
         a = symbols.astype(np.float64) * self.scale[quality][:, None, None]
         for layer in self.layers:
             a = _convolved(a, layer, quality, last=False)
-        features, *sides = a.shape
-        latents = self.out.shape[1]
-        seen = np.empty((len(self.stages[-1].first.weight[0]), *sides), np.int32)
-        seen[:features] = a
-        found, means = np.empty((2, latents, *sides), np.int32)
-        rows = np.empty((latents, *sides), np.uint8)
+        features, latents = len(a), self.out.shape[1]
+        seen = np.empty((len(self.stages[-1].first.weight[0]), *size), np.int32)
+        seen[:features] = a[:, : size[0], : size[1]]
+        found, means = np.empty((2, latents, *size), np.int32)
+        rows = np.empty((latents, *size), np.uint8)
         for stage, part in zip(self.stages, self.parts, strict=True):
             known = _convolved(seen[: features + part.start], stage.first, quality, last=False)
             told, scales = np.split(_convolved(known, stage.last, quality, last=True), 2)

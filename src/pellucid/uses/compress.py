@@ -283,7 +283,10 @@ def _symbols(packed: Packed, codec: Codec) -> Symbols:
     else:
         z = taken(_channels(z_shape), z_rows, LARGEST_SYMBOL)
         found = codec.walk(
-            z, packed.quality, lambda _, mean, rows: taken(rows, y_rows, LARGEST_LATENT)
+            z,
+            y_shape[1:],
+            packed.quality,
+            lambda _, mean, rows: taken(rows, y_rows, LARGEST_LATENT),
         )
     coder.finish()
     return found
