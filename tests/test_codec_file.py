@@ -115,7 +115,7 @@ def test_dtypes_and_shapes_are_those_agreed_on(written: Any) -> None:
             "y_back": ("int32", (3, 12)),
         }
         layers = {"prior_0": (48, 6), "prior_1": (48, 12)}
-        for stage, (known, told) in enumerate(((0, 1), (1, 2), (3, 4), (7, 5))):
+        for stage, (known, told) in enumerate(((0, 1), (1, 2), (3, 2), (5, 3), (8, 4))):
             layers[f"stage_{stage}_first"] = (12, 12 + known)
             layers[f"stage_{stage}_last"] = (2 * told, 12)
         for name, (outputs, inputs) in layers.items():

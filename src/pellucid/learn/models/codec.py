@@ -189,7 +189,9 @@ class Codec(Autoencoder):
         )
         self.to_latents = convolution(coarse, latents, stride=2)
         self.synthesis = nn.Sequential(
-            *_doubling(latents, coarse, kernel=1),
+            convolution(latents, coarse),
+            Normalization(coarse, inverse=True),
+            *_doubling(coarse, coarse, kernel=1),
             Normalization(coarse, inverse=True),
             *_doubling(coarse, middle, kernel=1),
             Normalization(middle, inverse=True),
@@ -244,6 +246,7 @@ class Codec(Autoencoder):
     def reach_out(self) -> Reach:
         """How far a pixel of the image sees into the code, in pixels of the image."""
         reach = Reach(step=STRIDE)
+        reach.conv(3)
         reach.up()
         reach.up()
         reach.conv(3)
