@@ -27,6 +27,7 @@ class Method(StrEnum):
 
     features = "features"
     gaussian = "gaussian"
+    whole = "whole"
     pixels = "pixels"
 
 
@@ -53,7 +54,8 @@ def fit(
         Method,
         typer.Option(
             "--method",
-            help="Reconstruct pretrained features, only measure them, or reconstruct pixels.",
+            help="Reconstruct pretrained features, only measure them, reconstruct what they are "
+            "on the whole (for a wrong subject, not a wrong place), or reconstruct pixels.",
         ),
     ] = Method.features,
     error: Annotated[

@@ -23,9 +23,10 @@ from pellucid.learn.models.backbones import Backbone, backbone
 from pellucid.learn.pixel_errors import ERRORS
 from pellucid.learn.pixel_reconstruction import PixelReconstruction
 from pellucid.learn.reconstruction import FeatureReconstruction, Reconstruction
+from pellucid.learn.whole_reconstruction import CELLS, WholeReconstruction
 
-METHODS = ("features", "gaussian", "pixels")
-SIZES = {"features": 384, "gaussian": 384, "pixels": 256}
+METHODS = ("features", "gaussian", "whole", "pixels")
+SIZES = {"features": 384, "gaussian": 384, "whole": 224, "pixels": 256}
 """Side of the square that has as many pixels as the good picture in the middle is given."""
 
 SMALLEST, LARGEST = 32, 4096
@@ -50,7 +51,8 @@ class Detector(nn.Module):
 
     Args:
         method: 'features' reconstructs features of a frozen EfficientNet-Lite0, 'gaussian' measures
-            how far they lie from their mean without an autoencoder, 'pixels' reconstructs pixels.
+            how far they lie from their mean without an autoencoder, 'whole' reconstructs what they
+            are on average in each quarter of a picture, 'pixels' reconstructs pixels.
         size: See `SIZES`.
         scale: By how much all pictures are enlarged; found by `fit_to`.
         levels: What is black and what is white, in the pictures' own units.
@@ -116,6 +118,8 @@ class Detector(nn.Module):
                 code=8 if code is None else code,
             )
         channels = sum(self.backbone.widths[stage] for stage in USED)
+        if self.method == "whole":
+            return WholeReconstruction(channels=channels, code=16 if code is None else code)
         code = 0 if self.method == "gaussian" else 24 if code is None else code
         return FeatureReconstruction(channels=channels, code=code)
 
@@ -159,7 +163,7 @@ class Detector(nn.Module):
         tall, wide = self.given(height, width)
         if self.backbone is None:
             return 2 * int(self.options["image_channels"]) * tall * wide
-        places = (tall // GRID) * (wide // GRID)
+        places = CELLS**2 if self.method == "whole" else (tall // GRID) * (wide // GRID)
         return 2 * sum(self.backbone.widths[stage] for stage in USED) * places
 
     def strangeness(self, view: Tensor) -> NDArray[np.float32]:
@@ -203,7 +207,10 @@ class Detector(nn.Module):
 
     @torch.inference_mode()
     def _features(self, x: Tensor) -> Tensor:
-        """Features of the stages used on the grid of the middle one, (B, C, H / 8, W / 8)."""
+        """Features of the stages used on the grid of the middle one, (B, C, H / 8, W / 8).
+
+        Of 'whole' their means over the quarters of each picture, (B, C, 2, 2).
+        """
         assert self.backbone is not None
         # What lies beyond the border is mirrored, and cut off again: the zeros that the network
         # puts there look like an edge.
@@ -218,7 +225,10 @@ class Detector(nn.Module):
             elif inner.shape[-1] < size[1]:
                 inner = F.interpolate(inner, size=size, mode="bilinear", align_corners=False)
             found.append(inner)
-        return torch.cat(found, 1).half().cpu()
+        features = torch.cat(found, 1)
+        if self.method == "whole":
+            features = F.adaptive_avg_pool2d(features, CELLS)
+        return features.half().cpu()
 
     def to_device(self, wanted: str) -> Detector:
         """Itself, on 'auto', 'cpu', 'cuda' or 'mps'."""

@@ -98,7 +98,7 @@ def fit(
     Args:
         good: A folder of good pictures; or one with ``train/good``.
         out: The `.safetensors` file to write.
-        method: 'features', 'gaussian' or 'pixels' (`learn.detector.Detector`).
+        method: 'features', 'gaussian', 'whole' or 'pixels' (`learn.detector.Detector`).
         size: Side of a square of as many pixels as the middle picture is looked at with.
         code: Channels of the autoencoder's code.
         error: For 'pixels': 'l2', 'ssim' or 'gradient'.
