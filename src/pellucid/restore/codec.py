@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pellucid.errors import CheckpointError, ImageError, OptionError
 from pellucid.images.picture import scaled
 from pellucid.restore import zoo
+from pellucid.restore.cheaper import Costs
 from pellucid.restore.codec_arrays import Contents, Rows, read
 from pellucid.restore.exact import LARGEST_SYMBOL, Integers, SymbolsOf
 from pellucid.restore.exported import first_line
@@ -157,16 +158,20 @@ class Codec:
                     whole[:, *place] = self._own(part, len(whole), row, column, step)
         # What lies beyond the picture altogether is not coded.
         y = y[:, : y_shape[1], : y_shape[2]]
-        if z is None:
-            return Symbols(_whole(y, LARGEST_LATENT))
+        costs = Costs(self.tables(quality)[0])
 
-        def rounded(part: slice, mean: Integers, _: object) -> Integers:
-            symbols = np.empty(mean.shape, np.int32)
+        def rounded(part: slice, mean: Integers | None, rows: NDArray[Any]) -> Integers:
+            symbols = np.empty((part.stop - part.start, *y.shape[1:]), np.int32)
             # One after the other, so that all of them are never held in float64.
             for channel, latent in enumerate(y[part]):
-                symbols[channel] = _whole(latent - mean[channel] / 256.0, LARGEST_LATENT)
+                away = latent if mean is None else latent - mean[channel] / 256.0
+                within = np.clip(away, -LARGEST_LATENT, LARGEST_LATENT)
+                symbols[channel] = costs.rounded(within, rows[channel])
             return symbols
 
+        if z is None:
+            channels = np.broadcast_to(np.arange(self.latents)[:, None, None], y.shape)
+            return Symbols(rounded(slice(0, self.latents), None, channels))
         return self.walk(_whole(z, LARGEST_SYMBOL), y.shape[1:], quality, rounded)
 
     def walk(
