@@ -20,7 +20,8 @@ from pellucid.learn.reconstruction import Reconstruction, train
 CELLS = 2
 """Rows and columns that a picture's features are averaged in.
 
-On MNIST's hardest class (8) the AUROC is 97.9 with one, 98.7 with 2x2, 98.6 with 3x3.
+On held-out training pictures of the hardest classes of MNIST (8) and Fashion-MNIST (6) the AUROC is
+99.1 and 83.5 with one, 99.2 and 84.5 with 2x2.
 """
 
 HIDDEN = 256
