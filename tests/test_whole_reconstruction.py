@@ -48,7 +48,8 @@ def test_another_kind_is_stranger_than_its_own() -> None:
 def test_a_narrow_code_leaves_less_than_the_plane_of_as_many_dimensions() -> None:
     made = fitted(steps=600)
     seen, asked = views(300, seed=1), views(100, seed=2)
-    left = torch.stack([made.error(view.float()) for view in asked]).mean()
+    with torch.no_grad():
+        left = torch.stack([made.error(view.float()) for view in asked]).mean()
     rows, other = (torch.stack([v.float().flatten() for v in part]) for part in (seen, asked))
     mean, deviation = rows.mean(0), rows.std(0, correction=0)
     _, _, axes = torch.linalg.svd((rows - mean) / deviation, full_matrices=False)
