@@ -274,7 +274,8 @@ def _symbols(packed: Packed, codec: Codec) -> Symbols:
 
     def taken(rows: NDArray[Any], table: Rows, most: int) -> NDArray[np.int32]:
         values = coder.take(rows, table)
-        if np.abs(values).max() > most:
+        # Not in int32, where the absolute of the least number is itself.
+        if np.abs(values.astype(np.int64)).max() > most:
             raise ImageError(DAMAGED)
         return values
 
@@ -286,7 +287,7 @@ def _symbols(packed: Packed, codec: Codec) -> Symbols:
             z,
             y_shape[1:],
             packed.quality,
-            lambda _, mean, rows: taken(rows, y_rows, LARGEST_LATENT),
+            lambda _part, _mean, rows: taken(rows, y_rows, LARGEST_LATENT),
         )
     coder.finish()
     return found
