@@ -14,8 +14,9 @@ and 77.2 / 83.5 / 85.7 %; a logistic regression or a ridge on scaled codes gives
 and probe learn from training and validation pictures together, and so does PCA; fewer of them than
 the 60,000 lower the figures, above all those of neighbours.
 
-A recipe is trained once for each data set and size, with `model.code_size` set; a run that is there
-already is not made again. A model that is given brings its own size.
+A recipe is trained once for each data set and size, with `model.code_size` set, or `model.active`
+where the code is sparse; a run that is there already is not made again. A model that is given
+brings its own size.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def trained(name: str, data: str, size: int, runs: Path, changes: Sequence[str])
     """The model of a recipe at one size, trained unless its folder is there."""
     folder = runs / f"{Path(name).stem}-{data}-{size}"
     if not (folder / "report.json").exists():
-        told = recipes.read(name, [f"data.name={data}", f"model.code_size={size}", *changes])
+        kept = recipes.read(name).model
+        # Of a sparse code so many numbers are kept for each picture; which, the picture decides.
+        numbers = "active" if kept["name"] == "sparse" else "code_size"
+        told = recipes.read(name, [f"data.name={data}", f"model.{numbers}={size}", *changes])
         train(told, folder, resume=True)
     return checkpoints.load(folder)
 

@@ -200,31 +200,33 @@ class Pictures:
                 f"crops of {high}x{wide} do not fit into the smallest picture "
                 f"({int(heights.min())}x{int(widths.min())}); give a smaller train.crop"
             )
-        count = len(indices)
-        rows = torch.arange(high).expand(count, high)
-        columns = torch.arange(wide).expand(count, wide)
+        count, on = len(indices), self.pixels.device
+        mirror = upset = turn = torch.zeros(count, dtype=torch.bool)
         if generator is None:
             top, left = room // 2
-            turned = torch.zeros(count, dtype=torch.bool)
         else:
             chance = torch.rand(2, count, generator=generator, dtype=torch.float64)
             top, left = (chance * (room + 1)).long()
-            turned = torch.zeros(count, dtype=torch.bool)
             if flipped:
                 mirror, upset, turn = torch.rand(3, count, generator=generator) < 0.5
-                columns = torch.where(mirror[:, None], wide - 1 - columns, columns)
-                if high == wide:
-                    rows = torch.where(upset[:, None], high - 1 - rows, rows)
-                    turned = turn
-        rows, columns = rows + top[:, None], columns + left[:, None]
-        down = rows[:, :, None] * widths[:, None, None]
-        where = down + columns[:, None, :]
-        if turned.any():
+                if high != wide:
+                    upset = turn = torch.zeros_like(mirror)
+        # What is drawn for a picture is drawn on the CPU; what is reckoned for a pixel, where the
+        # pixels are.
+        turns = bool(turn.any())
+        told = torch.stack([self.offsets[indices], heights * widths, widths, top, left])
+        told = torch.cat([told, torch.stack([mirror, upset, turn]).long()]).to(on)
+        begin, plane, width, top, left, *drawn = told[:, :, None]
+        mirror, upset, turn = (one.bool() for one in drawn)
+        rows, columns = torch.arange(high, device=on), torch.arange(wide, device=on)
+        rows = torch.where(upset, high - 1 - rows, rows) + top
+        columns = torch.where(mirror, wide - 1 - columns, columns) + left
+        where = (rows * width)[:, :, None] + columns[:, None, :]
+        if turns:
             # A turn swaps the axes of the *crop*, never of the picture that it is cut from.
-            where = torch.where(turned[:, None, None], where.transpose(1, 2), where)
-        planes = torch.arange(self.channels)[None, :] * (heights * widths)[:, None]
-        where = where[:, None] + (self.offsets[indices][:, None] + planes)[:, :, None, None]
-        where = where.to(self.pixels.device)
+            where = torch.where(turn[:, :, None], where.transpose(1, 2), where)
+        planes = begin + torch.arange(self.channels, device=on) * plane
+        where = where[:, None] + planes[:, :, None, None]
         return self._both(lambda buffer: buffer[where])
 
     @cached_property
