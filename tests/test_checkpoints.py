@@ -168,10 +168,33 @@ def test_a_grey_model_begins_one_for_colour_that_does_the_same_to_grey(tmp_path:
     torch.testing.assert_close(colour(x.expand(-1, 3, -1, -1)), grey(x).expand(-1, 3, -1, -1))
 
 
-def test_a_colour_model_cannot_begin_one_for_grey(tmp_path: Path) -> None:
-    save(unet(image_channels=3), tmp_path / "colour.safetensors")
-    with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'first\.weight'"):
-        begin(unet(), tmp_path / "colour.safetensors")
+def test_a_colour_model_begins_one_for_grey_that_gives_the_mean_of_its_colours(
+    tmp_path: Path,
+) -> None:
+    grey, colour = unet(bias=True), unet(bias=True, image_channels=3)
+    save(colour, tmp_path / "colour.safetensors")
+    begin(grey, tmp_path / "colour.safetensors")
+    x = torch.rand(1, 1, 12, 12)
+    torch.testing.assert_close(grey(x), colour(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1)])
+def test_a_network_that_fills_holes_begins_another_with_its_mask_in_place(
+    tmp_path: Path, first: int, second: int
+) -> None:
+    def inpainter(image_channels: int) -> Restorer:
+        made = create("inpaint", channels=(8, 12), unshuffle=2, image_channels=image_channels)
+        for weight in made.parameters():
+            nn.init.normal_(weight, std=0.1)
+        return made
+
+    one, other = inpainter(first), inpainter(second)
+    save(one, tmp_path / "one.safetensors")
+    begin(other, tmp_path / "one.safetensors")
+    x = torch.rand(1, 1, 12, 12)
+    x[:, :, 3:7, 2:9] = torch.nan
+    grey = [model(x.expand(-1, model.image_channels, -1, -1)).mean(1) for model in (one, other)]
+    torch.testing.assert_close(*grey)
 
 
 @pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])

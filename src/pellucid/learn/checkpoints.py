@@ -183,7 +183,8 @@ def begin(model: Restorer, source: str | Path) -> None:
     """Give `model` the weights of another of the same design, to be trained further.
 
     A model for grey pictures may begin one for colour: each colour is then looked at as a third of
-    the grey, and changed as the grey would be.
+    the grey, and changed as the grey would be. One for colour may begin one for grey, which then
+    gives the mean of what that gives the same grey as three colours.
 
     Args:
         model: Takes the weights, and the other's metadata until it is trained.
@@ -195,14 +196,10 @@ def begin(model: Restorer, source: str | Path) -> None:
     other = load(source)
     state = other.state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    colours = max(1, model.image_channels // other.image_channels)  # colour cannot begin grey
-    for name, shape in wanted.items():
-        found = tuple(state[name].shape) if name in state else None
-        if found == shape or found is None:
-            continue
-        for axis, share in ((0, 1), (1, colours))[: len(shape)]:
-            if (*shape[:axis], shape[axis] // colours, *shape[axis + 1 :]) == found:
-                state[name] = torch.cat([state[name]] * colours, axis) / share
+    if model.image_channels != other.image_channels:
+        for name, shape in wanted.items():
+            if name in state:
+                state[name] = _recoloured(state[name], shape, to_colour=model.image_channels == 3)
     fitting = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if fitting != wanted:
         odd = next(n for n in sorted(wanted | fitting) if wanted.get(n) != fitting.get(n))
@@ -213,6 +210,29 @@ def begin(model: Restorer, source: str | Path) -> None:
         )
     model.load_state_dict(state)
     model.metadata = other.metadata
+
+
+def _recoloured(weight: Tensor, shape: tuple[int, ...], *, to_colour: bool) -> Tensor:
+    """A weight that touches the image (outputs, inputs, ...), made for one more or less colour.
+
+    Planes of the image come first, colour by colour; others, as a mask's, come last and stay.
+    """
+    found = tuple(weight.shape)
+    differing = [axis for axis in range(min(len(found), len(shape))) if found[axis] != shape[axis]]
+    if len(found) != len(shape) or len(differing) != 1 or differing[0] > 1:
+        return weight
+    (axis,) = differing
+    planes = abs(shape[axis] - found[axis]) // 2  # of one colour
+    many = planes if to_colour else 3 * planes
+    if many > found[axis]:
+        return weight
+    image, others = weight.split([many, found[axis] - many], axis)
+    looks = 3 if axis == 1 else 1  # what looks at three colours takes a third of each
+    if to_colour:
+        image = torch.cat([image / looks] * 3, axis)
+    else:
+        image = torch.stack(image.chunk(3, axis)).mean(0) * looks
+    return torch.cat([image, others], axis)
 
 
 def _find(source: str | Path) -> Path:

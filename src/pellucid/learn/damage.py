@@ -198,11 +198,13 @@ class OneOf(Damage):
                 "draw them with Damage.draw"
             )
         damaged = x.clone()
+        # Asked once: a graphics card finishes all its work before it answers.
+        told = strengths.cpu()
         for index, choice in enumerate(self.choices):
-            mine = strengths[:, 0] == index
-            if mine.any():
+            mine = (told[:, 0] == index).nonzero()[:, 0]
+            if len(mine):
                 rows = mine.to(x.device)
-                given = strengths[mine][:, self._columns(index)]
+                given = told[mine][:, self._columns(index)]
                 damaged[rows] = choice.apply(x[rows], given, generator, missing=missing)
         return damaged
 

@@ -103,6 +103,8 @@ def evaluate(
     check_samples(samples)
     chosen = rivals.chosen(baselines)
     training = isinstance(model, nn.Module) and model.training
+    some = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    home = None if some is None else some.device
     network = _opened(model, device, ensemble)
     try:
         if samples and network.bounded is None:
@@ -126,7 +128,7 @@ def evaluate(
         nats = _nats(network, trial, indices, samples)
     finally:
         if isinstance(model, nn.Module):
-            model.train(training)
+            model.train(training).to(home)
     on_few = mean([rows[index]["restored"] for index in few])
     return Report(
         model=network.name,
