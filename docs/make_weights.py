@@ -28,6 +28,7 @@ from pellucid.restore import zoo
 
 SIGMAS = (5, 15, 25, 50)
 MACHINE = "one or two cores of server processors"
+CARD = "a graphics card (H100, shared by up to nine runs)"
 
 SPARES = [1 / 255, 2 / 255]
 """For what users give their own pictures to: see `pellucid.restore.spare`. Chosen on the validation
@@ -148,10 +149,13 @@ def put(name: str, runs: list[Path]) -> dict[str, Any]:
 def training_of(runs: list[Path]) -> dict[str, Any]:
     """What all runs behind a model were, together and one by one."""
     stages = [stage for run in runs for stage in _stages(run)]
+    card = [stage for stage in stages if stage.get("device") == "cuda"]
+    cores = [stage for stage in stages if stage not in card]
     return {
         **{what: sum(stage[what] for stage in stages) for what in ("steps", "megapixels")},
-        "hours": round(sum(stage["hours"] for stage in stages), 2),
+        "hours": round(sum(stage["hours"] for stage in cores), 2),
         "machine": MACHINE,
+        **({"card_hours": round(sum(stage["hours"] for stage in card), 2)} if card else {}),
         "stages": stages,
     }
 
@@ -164,6 +168,7 @@ def told_stages(name: str, training: dict[str, Any]) -> str:
         f"{stage['learning_rate']:g}, {_loss(stage)}begun with "
         f"{'itself' if stage['start'] == name else stage['start'] or 'nothing'}, best after "
         f"epoch {stage['best_epoch']}"
+        f"{', on the card' if stage.get('device') == 'cuda' else ''}"
         for stage in training["stages"]
     )
 
@@ -190,6 +195,8 @@ def _stages(run: Path) -> list[dict[str, Any]]:
         "megapixels": round(steps * settings.batch * (settings.crop or 0) ** 2 / 1e6),
         "hours": round(sum(float(row["seconds"]) for row in history) / 3600, 2),
     }
+    if json.loads((run / "report.json").read_text("utf-8"))["device"].startswith("cuda"):
+        stage["device"] = "cuda"
     return [stage]
 
 
@@ -223,6 +230,9 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         f"| {damage} | {s.get('damaged_psnr', '-')} | {s['psnr']:.2f} | {s['ssim']:.4f} |"
         for damage, s in sorted(found.items(), key=lambda item: item[1]["psnr"], reverse=True)
     ]
+    hours = f"{training['hours']:.1f} hours on {training['machine']}"
+    if "card_hours" in training:
+        hours += f" and {training['card_hours']:.2f} on {CARD}"
     is_page = name in PAGES
     shown = "--with gaussian:0.2" if is_page else "--with gaussian:25/255 --no-clip"
     limits = PAGE_LIMITS if is_page else LIMITS
@@ -262,7 +272,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
 - Recipe: `pellucid train {name} -o RUN --set train.epochs={told["train"]["epochs"]}`.
 - Damage: `{told["damage"]["with"]}`{"" if told["damage"]["clip"] else ", not clipped"}.
 - Training: {training["steps"]:,} steps, {training["megapixels"]:,} megapixels, \
-{training["hours"]:.1f} hours on {training["machine"]}: {stages}.
+{hours}: {stages}.
 - Data: `{card["data"]}`. Terms: {card["licence"]}.
 - Fast form: {fast}.
 {spares}- Weights rounded to 16 bits. Version {card["version"]}.

@@ -39,8 +39,8 @@ ORDER = {
     "published remotes places known imagenet sources arrays folders clean_photos medical_images "
     "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
     "models.stacked models.pretrained models.sparse models.unet models.inpainter "
-    "models.variational models.entropy models.codec models.factorized models.hyperprior "
-    "models.summary models.__init__ frechet recipes checkpoints muon lesson "
+    "models.variational models.entropy models.cosines models.codec models.factorized "
+    "models.hyperprior models.summary models.__init__ frechet recipes checkpoints muon lesson "
     "revive training export rounding quantise frequencies codec_file "
     "pixel_errors reconstruction pixel_reconstruction whole_reconstruction detector detector_files",
     "restore": "__init__ tiles noise blend even spare residual ink binarize floats zoo exported "

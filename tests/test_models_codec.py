@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from pellucid.errors import OptionError
 from pellucid.learn import checkpoints, recipes
 from pellucid.learn.models import create, summary
-from pellucid.learn.models.codec import Codec, CosineTransform
+from pellucid.learn.models.codec import Codec
+from pellucid.learn.models.cosines import CosineTransform
 from pellucid.learn.muon import Muon
 
 KINDS = ("factorized", "hyperprior")

@@ -226,7 +226,7 @@ def _recoloured(weight: Tensor, shape: tuple[int, ...], *, to_colour: bool) -> T
     many = planes if to_colour else 3 * planes
     if many > found[axis]:
         return weight
-    image, others = weight.split([many, found[axis] - many], axis)
+    image, others = torch.split(weight, [many, found[axis] - many], axis)
     looks = 3 if axis == 1 else 1  # what looks at three colours takes a third of each
     if to_colour:
         image = torch.cat([image / looks] * 3, axis)

@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Generator, Tensor
 
 from pellucid.learn.draws import uniform
-from pellucid.learn.models.codec import LAMBDAS, STRIDE, Codec
+from pellucid.learn.models.codec import LAMBDAS, Codec
+from pellucid.learn.models.cosines import STRIDE
 from pellucid.learn.models.entropy import Logistics, rounded
 
 

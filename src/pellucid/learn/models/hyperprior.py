@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from pellucid.errors import OptionError
 from pellucid.learn.draws import uniform
 from pellucid.learn.models.blocks import Reach, convolution
-from pellucid.learn.models.codec import LAMBDAS, STRIDE, Codec, Gains, settle
+from pellucid.learn.models.codec import LAMBDAS, Codec, Gains, settle
+from pellucid.learn.models.cosines import STRIDE
 from pellucid.learn.models.entropy import (
     NARROWEST,
     SCALES,
