@@ -32,7 +32,11 @@ KEY = "pellucid"
 INPAINT = "inpaint"
 """What `pellucid inpaint` uses."""
 
-TWINS = {"photo": "photo-gray", "gaussian-color": "gaussian-gray"}
+TWINS = {
+    "photo": "photo-gray",
+    "gaussian-color": "gaussian-gray",
+    "inpaint": "inpaint-gray",
+}
 """Models for colour, and the one for grey that was made beside each."""
 
 FAST = "-fast"
