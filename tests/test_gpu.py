@@ -15,6 +15,7 @@ from pellucid.learn.models import MODELS, create
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import Train
 from pellucid.learn.training import train
+from pellucid.report.runs import fit
 from pellucid.restore.denoise import denoise
 
 pytestmark = [
@@ -106,3 +107,12 @@ def test_a_checkpoint_cleans_on_the_gpu_what_it_cleans_on_the_cpu(tmp_path: Path
     noisy = np.random.default_rng(0).random((70, 90), dtype=np.float32)
     here, there = (denoise(noisy, model=tmp_path, device=device) for device in ("cpu", "cuda"))
     assert float(np.abs(here - there).max()) < 0.01
+
+
+def test_a_whole_run_on_the_gpu_ends_with_its_report_and_its_model_at_home(tmp_path: Path) -> None:
+    made = fit(
+        create("unet", channels=(8, 12)), dataset(1), "gaussian:0.1", out=tmp_path / "run",
+        device="cuda", epochs=2, steps=4, batch=8, crop=32,
+    )  # fmt: skip
+    assert (tmp_path / "run" / "report.json").is_file()
+    assert next(made.model.parameters()).device.type == "cpu"
