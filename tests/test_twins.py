@@ -22,11 +22,11 @@ GREY, COLOUR = 0.25, 0.5
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A box with two pairs, one of them in two forms, and a model without a twin."""
+    """A box with every pair, one of them in two forms, and a model without a twin."""
     folder = tmp_path / "weights"
     folder.mkdir()
     monkeypatch.setattr(zoo, "WEIGHTS", folder)
-    for grey, colour in (("photo-gray", "photo"), ("gaussian-gray", "gaussian-color")):
+    for colour, grey in zoo.TWINS.items():
         pointwise(folder / f"{grey}.onnx", "Mul", GREY)
         pointwise(folder / f"{colour}.onnx", "Mul", COLOUR, channels=3)
     pointwise(folder / "photo-gray-fast.onnx", "Mul", 0.125)

@@ -61,7 +61,7 @@ def decibels(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def test_the_box_holds_the_default_and_the_benchmark_models() -> None:
     wanted = {zoo.DEFAULT, "photo-gray", "gaussian-gray", "gaussian-color", "document", "medical"}
-    wanted.add(zoo.INPAINT)
+    wanted |= {zoo.INPAINT, *zoo.TWINS, *zoo.TWINS.values()}
     assert wanted <= set(NAMES)
 
 
