@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from pellucid.learn import checkpoints
 from pellucid.learn.damage import parse
 from pellucid.learn.datasets import Dataset
+from pellucid.learn.lesson import Row
 from pellucid.learn.models import MODELS, create
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import Train
-from pellucid.learn.training import train
+from pellucid.learn.training import Epoch, train
 from pellucid.report.runs import fit
 from pellucid.restore.denoise import denoise
 
@@ -74,20 +76,27 @@ def test_every_kind_learns_on_the_gpu_and_answers_on_the_cpu(
     torch.testing.assert_close(there, here, rtol=5e-3, atol=5e-3)
 
 
-def test_a_run_taken_up_again_on_the_gpu_goes_on(tmp_path: Path) -> None:
-    chosen = Train(epochs=4, steps=8, batch=8, crop=32, optimizer="muon", schedule="rsqrt")
-    for epochs in (4, 8):
-        (tmp_path / str(epochs)).mkdir()
-        told = chosen.model_copy(update={"epochs": epochs})
-        made = train(
-            create("unet", channels=(8, 12)), dataset(1), parse("gaussian:0.1"), told,
-            folder=tmp_path / str(epochs), device="cuda",
-        )  # fmt: skip
-        again = train(
-            create("unet", channels=(8, 12)), dataset(1), parse("gaussian:0.1"), told,
-            folder=tmp_path / str(epochs), resume=True, device="cuda",
-        )  # fmt: skip
-        assert [row["epoch"] for row in again.history] == [row["epoch"] for row in made.history]
+def test_a_run_cut_short_on_the_gpu_goes_on_where_it_was(tmp_path: Path) -> None:
+    def run(folder: Path, watch: Callable[[Epoch], None] | None = None) -> list[Row]:
+        folder.mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        model = create("unet", channels=(8, 12))
+        chosen = Train(epochs=4, steps=8, batch=8, crop=32, optimizer="muon", ema=0.9)
+        return train(
+            model, dataset(1), parse("gaussian:0.1"), chosen,
+            folder=folder, resume=True, device="cuda", watch=watch,
+        ).history  # fmt: skip
+
+    def stop(epoch: Epoch) -> None:
+        if len(epoch.history) == 3:
+            raise RuntimeError("cut short")
+
+    with pytest.raises(RuntimeError, match="cut short"):
+        run(tmp_path / "cut", stop)
+    again, whole = run(tmp_path / "cut"), run(tmp_path / "whole")
+    assert [row["epoch"] for row in again] == [1, 2, 3, 4]
+    losses = [[row["val_loss"] for row in rows] for rows in (again, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_the_same_crops_are_cut_on_the_gpu() -> None:

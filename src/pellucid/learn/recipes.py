@@ -87,7 +87,7 @@ class Train(_Section):
         precision: 'auto' asks the machine; 'float32' or 'bfloat16'.
         seed: Decides weights, order, crops and damage, each apart.
         start: A model to begin from in place of random weights: a shipped name, a checkpoint or a
-            run folder. One for grey pictures may begin one for colour. Its units that never open
+            run folder. Grey may begin colour and colour grey. Its units that never open
             get new weights (`revive`).
     """
 

@@ -152,8 +152,6 @@ def train(
         num_nodes=nodes,
         strategy=shared if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if half else "32-true",
-        # Batches are all of one size, for which CUDA's fastest convolutions are worth finding.
-        benchmark=on.type == "cuda",
         max_epochs=settings.epochs,
         callbacks=[keeper, *([_Bar()] if progress else [])],
         logger=_tensorboard(folder) if tensorboard else False,
