@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,20 +210,14 @@ def jpeg(x: Tensor, quality: Strength, *, generator: Generator | None = None) ->
     eight = x.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
     qualities = torch.as_tensor(quality, dtype=torch.float64).round().expand(len(x)).tolist()
     decoded = np.empty(eight.shape, np.uint8)
-
-    def code(index: int) -> None:
-        samples = eight[index].numpy()
+    for index, (samples, number) in enumerate(zip(eight.numpy(), qualities, strict=True)):
         grey = samples.shape[2] == 1
         stream = io.BytesIO()
         Image.fromarray(samples[:, :, 0] if grey else samples).save(
-            stream, "jpeg", quality=int(qualities[index]), subsampling="4:2:0"
+            stream, "jpeg", quality=int(number), subsampling="4:2:0"
         )
         with Image.open(stream) as picture:
             decoded[index] = np.asarray(picture).reshape(samples.shape)
-
-    # Pillow lets go of Python while it works.
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(code, range(len(eight))))
     return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(x).div_(255).contiguous()
 
 
