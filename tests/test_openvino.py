@@ -72,6 +72,32 @@ def test_an_exported_network_gives_the_same_picture_at_any_size(vino, tmp_path):
         assert np.abs(denoise(x, model=quick) - expected).mean() < HALF_A_STEP
 
 
+@pytest.mark.parametrize(
+    ("able", "slower", "chosen"),
+    [
+        (["FP32"], 2.0, "f32"),
+        (["BF16"], 2.0, "bf16"),
+        (["BF16"], 1.1, "f32"),
+        (["BF16"], 0.5, "f32"),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_clearly_quicker(monkeypatch, able, slower, chosen):
+    class Core:
+        def get_property(self, device, name):
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return able
+
+    monkeypatch.setattr(engine, "_core", Core)
+    monkeypatch.setattr(engine, "_seconds", {"bf16": 1.0, "f32": slower}.__getitem__)
+    assert engine._quicker.__wrapped__() == chosen
+
+
+def test_a_precision_is_timed_on_the_engine_itself(vino):
+    engine._core.cache_clear()
+    taken = [engine._seconds(precision) for precision in ("f32", "bf16")]
+    assert all(1e-6 < seconds < 5 for seconds in taken)
+
+
 def test_pictures_side_by_side_do_not_disturb_each_other(vino, tmp_path):
     path = box(tmp_path / "a.onnx", radius=3, depth=3)
     runner = engine.OpenVinoRunner(path, threads=1, precision="f32")

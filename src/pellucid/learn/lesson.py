@@ -99,10 +99,18 @@ class Lesson(pl.LightningModule):
             val_rmse, lr, seconds.
         best: The lowest validation loss so far.
         shown: Clean, damaged and restored validation pictures of the last epoch, on the CPU.
+        halves: It computes in bfloat16 where that loses nothing.
     """
 
     def __init__(
-        self, model: Restorer, data: Dataset, damage: Damage, settings: Train, *, clip: bool
+        self,
+        model: Restorer,
+        data: Dataset,
+        damage: Damage,
+        settings: Train,
+        *,
+        clip: bool,
+        halves: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = True
@@ -111,6 +119,7 @@ class Lesson(pl.LightningModule):
         self.damage = damage
         self.settings = settings
         self.clip = clip
+        self.halves = halves
         self.history: list[Row] = []
         self.best = math.inf
         self.average: dict[str, Tensor] | None = None
@@ -318,8 +327,7 @@ class Lesson(pl.LightningModule):
         """Muon; or Adam or AdamW, in one fused kernel where there is one."""
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         if self.settings.optimizer == "muon":
-            halves = machine.halves_pay(self.device)
-            return Muon(self.model.parameters(), rate, weight_decay=decay, halves=halves)
+            return Muon(self.model.parameters(), rate, weight_decay=decay, halves=self.halves)
         kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
         return kind(
             self.model.parameters(),
@@ -335,6 +343,7 @@ class Lesson(pl.LightningModule):
             "best": self.best,
             "average": self.average,
             "settings": self.settings.model_dump(),
+            "halves": self.halves,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

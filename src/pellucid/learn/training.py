@@ -138,10 +138,10 @@ def train(
     if not model.metadata:
         model.start_at(data.train.mean)
     model.train()
-    half = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and machine.halves_pay(on)
-    )
-    lesson = Lesson(model, data, damage, settings, clip=clip)
+    state = folder / STATE if folder and resume and (folder / STATE).exists() else None
+    begun = _begun(state) if state else None
+    half = _halves(settings, begun, on)
+    lesson = Lesson(model, data, damage, settings, clip=clip, halves=half)
     prepared = model.preparing(settings.epochs)
     # What is not due gets no gradient, and processes that share a batch must know of that.
     shared = "ddp_find_unused_parameters_true" if prepared else "ddp"
@@ -161,8 +161,7 @@ def train(
         num_sanity_val_steps=0,
         log_every_n_steps=10**9,
     )
-    state = folder / STATE if folder and resume and (folder / STATE).exists() else None
-    done = _finished(state, settings, prepared) if state else None
+    done = _finished(begun, settings, prepared) if begun else None
     if done is None:
         _fit(trainer, lesson, state)
         history, best = lesson.history, keeper.best_state
@@ -212,24 +211,42 @@ def _fit(trainer: pl.Trainer, lesson: Lesson, state: Path | None) -> None:
         raise KeyboardInterrupt
 
 
-def _finished(state: Path, settings: Train, prepared: int) -> list[Row] | None:
-    """The history of a run that has nothing left to do; None if it has."""
+def _begun(state: Path) -> dict[str, Any]:
+    """What a run kept of itself, to be resumed from."""
     try:
         with warnings.catch_warnings():
             # torch comments on a stranger's pickle, besides refusing it.
             warnings.simplefilter("ignore")
             kept = torch.load(state, map_location="cpu", weights_only=True)["pellucid"]
-        history: list[Row] = kept["history"]
+        return {
+            "history": kept["history"],
+            "settings": kept["settings"],
+            "halves": kept.get("halves"),
+        }
     except Exception as error:
         raise CheckpointError(
             f"{state} cannot be resumed from ({' '.join(str(error).split())[:100]}); "
             "start again without --resume, into another folder"
         ) from error
-    before = Train.model_validate(kept["settings"])
+
+
+def _halves(settings: Train, begun: dict[str, Any] | None, on: torch.device) -> bool:
+    """Whether to compute in bfloat16: as told, as begun, or as the machine likes best."""
+    if settings.precision != "auto":
+        return settings.precision == "bfloat16"
+    if begun and begun["halves"] is not None:
+        return bool(begun["halves"])
+    return machine.halves_pay(on)
+
+
+def _finished(begun: dict[str, Any], settings: Train, prepared: int) -> list[Row] | None:
+    """The history of a run that has nothing left to do; None if it has."""
+    history: list[Row] = begun["history"]
+    before = Train.model_validate(begun["settings"])
     # Which epochs prepare depends on how many there are.
     moved = prepared > 0 and settings.epochs != before.epochs
     if moved or not settings.continues(before, len(history)):
-        changed = [k for k, v in settings.model_dump().items() if kept["settings"].get(k) != v]
+        changed = [k for k, v in settings.model_dump().items() if begun["settings"].get(k) != v]
         raise OptionError(
             f"a resumed run goes on as it began, but {', '.join(changed)} changed; "
             "train into another folder to use other settings (only the schedule 'rsqrt' takes "
