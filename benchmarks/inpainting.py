@@ -120,9 +120,9 @@ def judged(
     return found
 
 
-def network(model: Any) -> Callable[[Pixels, Mask], Pixels]:
+def network(model: Any, *, ensemble: bool = False) -> Callable[[Pixels, Mask], Pixels]:
     """The package's own way: a name, a run folder or a file."""
-    runner = open_twins(model, device="cpu")
+    runner = open_twins(model, device="cpu", ensemble=ensemble)
 
     def fill(picture: Pixels, lost: Mask) -> Pixels:
         flat = picture.shape[2] == 1
@@ -143,7 +143,7 @@ def small(told: argparse.Namespace) -> dict[str, Any]:
             changes = [f"data.name={data}", *told.set]
             train(recipes.read(SMALL[name], changes), folder, resume=True)
         pictures = _pictures(data, told.limit or JUDGED)
-        methods = {**CLASSICAL, "network": network(folder)}
+        methods = {**CLASSICAL, "network": network(folder, ensemble=told.ensemble)}
         for what, holes in {"centre": centre, "50 %": scattered(0.5)}.items():
             found[f"{name}, {what}"] = judged(pictures, holes, methods)
     return found
@@ -153,7 +153,7 @@ def photographs(told: argparse.Namespace) -> dict[str, Any]:
     """Rows of the photographs."""
     data = "bsd68" if told.grey else "cbsd68"
     pictures = _pictures(data, told.limit)
-    methods = {**CLASSICAL, "network": network(told.model)}
+    methods = {**CLASSICAL, "network": network(told.model, ensemble=told.ensemble)}
     holes = {"50 %": scattered(0.5), "80 %": scattered(0.8), "lettering": lettered}
     return {f"{data}, {what}": judged(pictures, each, methods) for what, each in holes.items()}
 
@@ -170,6 +170,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", default=list(SMALL), choices=list(SMALL))
     parser.add_argument("--cifar", default="cifar10", metavar="NAME")
     parser.add_argument("--grey", action="store_true")
+    parser.add_argument("--ensemble", action="store_true", help="all eight views of a picture")
     parser.add_argument("--model", default=zoo.INPAINT, metavar="NAME|RUN")
     parser.add_argument("--limit", type=int, metavar="N", help="judge so many pictures only")
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value")

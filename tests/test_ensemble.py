@@ -19,6 +19,7 @@ from pellucid.report.evaluate import evaluate
 from pellucid.restore import tiles
 from pellucid.restore.denoise import denoise
 from pellucid.restore.ensemble import Ensemble
+from pellucid.restore.inpaint import inpaint
 from pellucid.restore.runtime import open_model
 from pellucid.restore.twins import open_twins
 
@@ -146,3 +147,23 @@ def test_with_a_model_of_the_box_the_mean_is_nearer_the_truth(name):
         for ensemble in (False, True)
     ]
     assert errors[1] < 0.995 * errors[0]
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_holes_are_filled_nearer_the_truth_by_all_views(grey, tmp_path):
+    image = datasets.load("photographs", channels=1 if grey else 3).test.image(0)[0]
+    clean = image.permute(1, 2, 0).numpy()[100:228, 200:328]
+    lost = np.random.default_rng(0).random(clean.shape[:2]) < 0.5
+    made = [inpaint(clean, lost, ensemble=ensemble) for ensemble in (False, True)]
+    for filled in made:
+        np.testing.assert_array_equal(filled[~lost], clean[~lost])
+    errors = [float(np.square(filled - clean)[lost].mean()) for filled in made]
+    assert errors[1] < 0.99 * errors[0]
+
+    write(tmp_path / "x.png", Picture(np.uint8(np.rint(clean * 255))))
+    write(tmp_path / "mask.png", Picture(np.uint8(lost)[..., None] * np.uint8(255)))
+    given = [str(tmp_path / "x.png"), "--mask", str(tmp_path / "mask.png"), "--ensemble"]
+    done = CliRunner().invoke(app, ["inpaint", *given, "-o", str(tmp_path / "y.png")])
+    assert done.exit_code == 0, done.output
+    error = np.square(read(tmp_path / "y.png").samples / 255 - clean)[lost].mean()
+    assert error == pytest.approx(errors[1], rel=0.02)

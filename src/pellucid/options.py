@@ -51,7 +51,7 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute
 EngineOption = Annotated[
     Engine,
     typer.Option(
-        "--device", help="Where to compute; openvino: on the processor, in bfloat16 where it can."
+        "--device", help="Where to compute; openvino: on the processor, in bfloat16 where quicker."
     ),
 ]
 Changes = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pellucid.cli.answers import say
-from pellucid.options import Engine, EngineOption, place
+from pellucid.options import Engine, EngineOption, EnsembleOption, place
 
 
 def inpaint(
@@ -22,6 +22,7 @@ def inpaint(
         str | None, typer.Option("--model", help="A model's name or file that fills holes.")
     ] = None,
     device: EngineOption = Engine.auto,
+    ensemble: EnsembleOption = False,
 ) -> None:
     """Fill scratches, lettering and holes of a picture."""
     import warnings
@@ -30,7 +31,7 @@ def inpaint(
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        share = inpaint_file(source, mask, out, model=model, device=device.value)
+        share = inpaint_file(source, mask, out, model=model, device=device.value, ensemble=ensemble)
     for warning in told:
         say(f"{source}: {warning.message}")
     print(f"{out}: {100 * share:.1f} % filled", file=sys.stdout)

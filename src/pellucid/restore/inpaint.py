@@ -39,6 +39,7 @@ def inpaint(
     *,
     model: str | Path | Runner | Twins | Restorer | None = None,
     device: str = "auto",
+    ensemble: bool = False,
     tile: int | None = None,
     threads: int | None = None,
 ) -> Pixels:
@@ -50,6 +51,8 @@ def inpaint(
         model: One that fills holes: a shipped name, a file or run folder, or a model in memory.
             None takes `zoo.INPAINT`.
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
+        ensemble: Take the mean over the eight mirrored and turned views (`ensemble`): a little
+            better, at eight times the work.
         tile: Side in pixels of the windows that a large picture is cut into.
         threads: Processor threads; all that this process may use unless given.
 
@@ -60,7 +63,7 @@ def inpaint(
         PellucidError: Picture, mask or model cannot be opened or do not fit together.
     """
     flat = isinstance(image, np.ndarray) and image.ndim == 2
-    runner = open_twins(model or _default(), device=device, threads=threads)
+    runner = open_twins(model or _default(), device=device, threads=threads, ensemble=ensemble)
     filled = fill(_picture(image), missing(mask), runner, tile=tile).pixels
     return filled[..., 0] if flat else filled
 
@@ -72,6 +75,7 @@ def inpaint_file(
     *,
     model: str | Path | None = None,
     device: str = "auto",
+    ensemble: bool = False,
 ) -> float:
     """Fill a picture file and write it with all else as it was; upright.
 
@@ -89,7 +93,7 @@ def inpaint_file(
             f"{source} has {count} pages, and a mask is for one picture; take the pages apart"
         )
     lost = missing(mask)
-    runner = open_twins(model or _default(), device=device)
+    runner = open_twins(model or _default(), device=device, ensemble=ensemble)
     picture = read(source)
     write(target, fill(picture, lost, runner))
     return float(lost.mean())
