@@ -169,7 +169,7 @@ def blur(x: Tensor, sigma: Strength, *, generator: Generator | None = None) -> T
         tensor(1.)
     """
     batch, channels, height, width = x.shape
-    sigmas = torch.as_tensor(sigma, dtype=torch.float64).cpu().expand(batch)
+    sigmas = _exactly(sigma).expand(batch)
     radii = (4 * sigmas + 0.5).floor()
     radius = int(radii.max()) if batch else 0
     if radius == 0:
@@ -208,7 +208,7 @@ def jpeg(x: Tensor, quality: Strength, *, generator: Generator | None = None) ->
     if x.shape[1] not in (1, 3):
         raise OptionError(f"jpeg takes 1 or 3 channels, not {x.shape[1]}; use another degradation")
     eight = x.detach().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-    qualities = torch.as_tensor(quality, dtype=torch.float64).round().expand(len(x)).tolist()
+    qualities = _exactly(quality).round().expand(len(x)).tolist()
     decoded = np.empty(eight.shape, np.uint8)
     for index, (samples, number) in enumerate(zip(eight.numpy(), qualities, strict=True)):
         grey = samples.shape[2] == 1
@@ -404,3 +404,10 @@ def _mirrored(size: int, radius: int, device: torch.device) -> Tensor:
     """Indices of a line with `radius` mirrored samples on both sides, edge sample repeated."""
     place = torch.arange(-radius, size + radius, device=device) % (2 * size)
     return torch.minimum(place, 2 * size - 1 - place)
+
+
+def _exactly(strength: Strength) -> Tensor:
+    """In float64 on the CPU; a device may not have that, so it moves before it widens."""
+    if isinstance(strength, Tensor):
+        return strength.cpu().double()
+    return torch.tensor(strength, dtype=torch.float64)

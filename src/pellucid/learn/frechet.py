@@ -93,5 +93,5 @@ def code_features(model: Restorer) -> Features:
 @torch.no_grad()
 def featured(features: Features, pictures: Tensor) -> Floats:
     """Features of many pictures (N, C, H, W), (N, D) in float64, some at a time."""
-    parts = [features(part).flatten(1).double().cpu() for part in torch.split(pictures, BATCH)]
+    parts = [features(part).flatten(1).cpu().double() for part in torch.split(pictures, BATCH)]
     return torch.cat(parts).numpy()

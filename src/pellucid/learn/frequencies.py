@@ -88,7 +88,7 @@ def gaussian_rows() -> Rows:
 @torch.no_grad()
 def logistic_rows(density: Logistics) -> Rows:
     """Of every quality and channel of a density that was learnt; (Q, C) rows."""
-    parts = [part.double().cpu().flatten(0, 1) for part in density.parts()]
+    parts = [part.cpu().double().flatten(0, 1) for part in density.parts()]
     rows = []
     for weights, means, scales in zip(*parts, strict=True):
         low = float((means - _REACH * scales).min())

@@ -51,7 +51,7 @@ def spherical(one: Tensor, other: Tensor, amounts: Tensor) -> Tensor:
         tensor([[0.7071, 0.7071]])
     """
     # In single precision an angle of nearly half a turn is known to three digits only.
-    first, last = one.double(), other.double()
+    first, last = one.cpu().double(), other.cpu().double()
     lengths = first.norm(), last.norm()
     if min(lengths) == 0:
         return straight(one, other, amounts)

@@ -85,7 +85,7 @@ def fit_mixture(codes: Tensor, *, components: int = 10, seed: int = 0) -> Mixtur
         OptionError: No component asked for.
         DataError: Fewer codes than components, or a code that is not finite.
     """
-    flat = codes.flatten(1).double().cpu()
+    flat = codes.flatten(1).cpu().double()
     count, length = flat.shape
     if components < 1:
         raise OptionError(f"components is {components}; a mixture has at least 1")

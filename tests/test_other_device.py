@@ -1,0 +1,107 @@
+"""Damage, learning and judging keep to the device of their pictures, and need no float64 there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from apart import Apart, Chance, elsewhere, moved
+from pellucid.learn import metrics
+from pellucid.learn.damage import parse
+from pellucid.learn.degrade import DEGRADATIONS
+from pellucid.learn.frechet import featured
+from pellucid.learn.models import MODELS, create
+from pellucid.learn.muon import Muon
+from pellucid.uses.interpolation import spherical
+from pellucid.uses.priors import fit_mixture
+
+SMALL: dict[str, dict[str, object]] = {
+    "pretrained": {"stages": 2, "weights": "random"},
+    "factorized": {"channels": (4, 5, 6), "latents": 3},
+    "hyperprior": {"channels": (4, 5, 6), "latents": 5, "hyper_latents": 3},
+}
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def chance() -> Chance:
+    generator = Chance()
+    generator.manual_seed(1)
+    return generator
+
+
+def test_the_stand_in_refuses_what_a_device_refuses() -> None:
+    with elsewhere():
+        for wrong in (
+            lambda: Apart(images(2)).double(),
+            lambda: Apart(images(2)).to("cpu", torch.float64),
+            lambda: torch.as_tensor(Apart(images(2)), dtype=torch.float64),
+            lambda: torch.zeros(2, dtype=torch.float64, device="meta"),
+        ):
+            with pytest.raises(TypeError, match="float64"):
+                wrong()
+        with pytest.raises(RuntimeError, match="two devices"):
+            Apart(images(2)) + images(2)
+        assert Apart(images(2)).cpu().double().dtype == torch.float64
+
+
+@pytest.mark.parametrize("one_for_all", [True, False])
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS))
+def test_every_degradation_is_the_cpus_there(name: str, one_for_all: bool) -> None:
+    low, high = {"jpeg": ("30", "90"), "blur": ("1", "3")}.get(name, ("0.1", "0.4"))
+    damage = parse(f"{name}:{low}" if one_for_all else f"{name}:{low}..{high}")
+    clean = images(2, 3 if name == "camera" else 1, 40, 48)
+    with elsewhere():
+        made = damage(Apart(clean), generator=chance(), clip=True)
+    expected = damage(clean, generator=torch.Generator().manual_seed(1), clip=True)
+    assert isinstance(made, Apart)
+    torch.testing.assert_close(made.inner, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_every_model_learns_there_what_it_learns_on_the_cpu(kind: str) -> None:
+    answers = []
+    for there in (False, True):
+        torch.manual_seed(0)
+        model = create(kind, **SMALL.get(kind, {"channels": (8, 12)}))
+        clean = images(2, model.image_channels, 32, 32)
+        damage = parse("mask:0.5" if model.fills_holes else "blur:0..2+gaussian:0.1")
+        if not there:
+            generator: torch.Generator = torch.Generator().manual_seed(1)
+            damaged = damage(clean, generator=generator, clip=True, missing=model.missing)
+            loss = sum(model.loss(damaged, clean, generator=generator).values())
+            loss.backward()
+            answers.append((loss.item(), [w.grad for w in model.parameters()]))
+            continue
+        with elsewhere():
+            moved(model)
+            generator = chance()
+            damaged = damage(Apart(clean), generator=generator, clip=True, missing=model.missing)
+            loss = sum(model.loss(damaged, Apart(clean), generator=generator).values())
+            loss.backward()
+            Muon(model.parameters(), lr=0.01, halves=False).step()
+            grads = [None if w.grad is None else w.grad.inner for w in model.parameters()]
+        answers.append((float(loss.detach().inner), grads))
+    assert answers[0][0] == pytest.approx(answers[1][0], rel=1e-4)
+    for one, other in zip(answers[0][1], answers[1][1], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_judging_needs_no_float64_there() -> None:
+    clean, damaged = images(2, 1, 32, 32), images(2, 1, 32, 32).flip(2)
+    steps, codes = torch.tensor([0.0, 0.5, 1.0]), images(40, 3)
+    with elsewhere():
+        for measure in (metrics.psnr, metrics.ssim, metrics.mae, metrics.rmse):
+            there = measure(Apart(damaged), Apart(clean))
+            torch.testing.assert_close(there.cpu(), measure(damaged, clean))
+        arc = spherical(Apart(codes[0]), Apart(codes[1]), steps)
+        mixture = fit_mixture(Apart(codes), components=2)
+        features = featured(lambda part: part * 2, Apart(images(3, 1, 4, 4)))
+    torch.testing.assert_close(arc.inner, spherical(codes[0], codes[1], steps))
+    torch.testing.assert_close(mixture.means, fit_mixture(codes, components=2).means)
+    np.testing.assert_allclose(features, 2 * images(3, 16).numpy(), rtol=1e-6)
