@@ -100,14 +100,13 @@ def _done(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise RuntimeError(f"{name}: tensors of two devices")
     if there and torch.float64 in [leaf for leaf in tree_leaves(told) if leaf is torch.float64]:
         raise TypeError(f"{name}: float64 on a device that has none")
-    on = kwargs.get("device")
-    if on is not None:
-        kwargs = kwargs | {"device": HERE}
+    asked = [leaf for leaf in tree_leaves(told) if isinstance(leaf, torch.device)]
     ends_there = isinstance(args[0], Apart) if name.startswith("aten::copy_") else there
-    if on is not None:
-        ends_there = torch.device(on).type == THERE.type
-    plain_args, plain = tree_map_only(Apart, lambda tensor: tensor.inner, (args, kwargs))
+    if asked:
+        ends_there = asked[0].type == THERE.type
+        told = tree_map_only(torch.device, lambda _: HERE, told)
+    plain_args, plain = tree_map_only(Apart, lambda tensor: tensor.inner, told)
     out = func(*plain_args, **plain)
-    if args and isinstance(args[0], Apart) and out is plain_args[0]:  # changed in place
+    if func._schema.is_mutable and isinstance(args[0], Apart) and out is plain_args[0]:
         return args[0]
     return tree_map_only(Tensor, Apart, out) if ends_there else out

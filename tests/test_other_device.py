@@ -10,9 +10,11 @@ from apart import Apart, Chance, elsewhere, moved
 from pellucid.learn import metrics
 from pellucid.learn.damage import parse
 from pellucid.learn.degrade import DEGRADATIONS
+from pellucid.learn.detector import METHODS, Detector, learn
 from pellucid.learn.frechet import featured
 from pellucid.learn.models import MODELS, create
 from pellucid.learn.muon import Muon
+from pellucid.learn.pictures import Pictures
 from pellucid.uses.interpolation import spherical
 from pellucid.uses.priors import fit_mixture
 
@@ -90,6 +92,34 @@ def test_every_model_learns_there_what_it_learns_on_the_cpu(kind: str) -> None:
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_crops_are_cut_there() -> None:
+    chance = np.random.default_rng(0)
+    drawn = [chance.integers(0, 256, (40 + i, 44, 1), dtype=np.uint8) for i in range(6)]
+    cut = []
+    with elsewhere():
+        for on in ("cpu", "meta"):
+            pictures = Pictures.from_arrays(drawn).to(on)
+            generator = torch.Generator().manual_seed(3)
+            cut.append(pictures.crops(torch.arange(4), 32, generator=generator, flipped=True)[0])
+    assert isinstance(cut[1], Apart)
+    torch.testing.assert_close(cut[0], cut[1].inner)
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+@pytest.mark.parametrize("method", METHODS)
+def test_detectors_learn_and_judge_there(method: str) -> None:
+    chance = np.random.default_rng(0)
+    pictures = [chance.random((64, 80, 1)).astype(np.float32) for _ in range(6)]
+    with elsewhere():
+        made = Detector(method=method, size=64, weights="random")
+        moved(made)
+        made.fit_to([(64, 80)])
+        learn(made.reconstruction, made.view(pictures), steps=2, seed=0)
+        score, places = made.judge(pictures[0])
+    assert np.isfinite(score)
+    assert places.shape == (64, 80)
 
 
 def test_judging_needs_no_float64_there() -> None:
