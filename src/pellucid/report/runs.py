@@ -309,12 +309,12 @@ def _report(
 
 def _warning(test: Report) -> str | None:
     """What to say of a model that makes pictures worse than they came, as a collapsed one does."""
-    before, after = test.damaged["psnr"], test.restored["psnr"]
     # By the error and not by decibels, of which a picture that came clean has more than can be.
-    if test.damage == UNDAMAGED or test.restored["rmse"] <= test.damaged["rmse"]:
+    before, after = test.damaged["rmse"], test.restored["rmse"]
+    if test.damage == UNDAMAGED or after <= 1.01 * before:
         return None
     return (
-        f"The model makes pictures worse than they came: {after:.2f} dB from {before:.2f} dB. "
+        f"The model makes pictures worse than they came: RMSE {after:.4f} from {before:.4f}. "
         "If its pictures are flat, training has collapsed: lower train.learning_rate, or set "
         "train.warmup=0.05 and train.clip_gradient=0.1."
     )
