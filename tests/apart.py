@@ -93,14 +93,15 @@ def moved(model: torch.nn.Module) -> torch.nn.Module:
 
 def _done(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     name, told = func.name(), (args, kwargs)
-    tensors = [leaf for leaf in tree_leaves(told) if isinstance(leaf, Tensor)]
+    leaves = tree_leaves(told)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     there = any(isinstance(tensor, Apart) for tensor in tensors)
     here = any(tensor.ndim for tensor in tensors if not isinstance(tensor, Apart))
     if there and here and not name.startswith(MIXES):
         raise RuntimeError(f"{name}: tensors of two devices")
-    if there and torch.float64 in [leaf for leaf in tree_leaves(told) if leaf is torch.float64]:
+    if there and any(leaf is torch.float64 for leaf in leaves):
         raise TypeError(f"{name}: float64 on a device that has none")
-    asked = [leaf for leaf in tree_leaves(told) if isinstance(leaf, torch.device)]
+    asked = [leaf for leaf in leaves if isinstance(leaf, torch.device)]
     ends_there = isinstance(args[0], Apart) if name.startswith("aten::copy_") else there
     if asked:
         ends_there = asked[0].type == THERE.type

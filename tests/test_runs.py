@@ -335,7 +335,7 @@ def test_a_model_that_makes_pictures_worse_is_told_so(tmp_path: Path) -> None:
     changes = ["train.epochs=1", "train.learning_rate=1e-12", "data.limit=64"]
     done = run(recipes.read("digits", changes), tmp_path / "run", device="cpu")
     before, after = done.test.damaged["rmse"], done.test.restored["rmse"]
-    assert after > 1.01 * before
-    told = f"The model makes pictures worse than they came: RMSE {after:.4f} from {before:.4f}."
+    assert after > before
+    told = f"The model makes pictures worse than they came: RMSE {after:.5f} from {before:.5f}."
     assert done.advice.startswith(told)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["advice"] == done.advice

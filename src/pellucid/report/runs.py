@@ -311,10 +311,10 @@ def _warning(test: Report) -> str | None:
     """What to say of a model that makes pictures worse than they came, as a collapsed one does."""
     # By the error and not by decibels, of which a picture that came clean has more than can be.
     before, after = test.damaged["rmse"], test.restored["rmse"]
-    if test.damage == UNDAMAGED or after <= 1.01 * before:
+    if test.damage == UNDAMAGED or after <= before:
         return None
     return (
-        f"The model makes pictures worse than they came: RMSE {after:.4f} from {before:.4f}. "
+        f"The model makes pictures worse than they came: RMSE {after:.5f} from {before:.5f}. "
         "If its pictures are flat, training has collapsed: lower train.learning_rate, or set "
         "train.warmup=0.05 and train.clip_gradient=0.1."
     )
