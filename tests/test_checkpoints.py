@@ -197,6 +197,19 @@ def test_a_network_that_fills_holes_begins_another_with_its_mask_in_place(
     torch.testing.assert_close(*grey)
 
 
+@pytest.mark.parametrize("kind", ["factorized", "hyperprior"])
+def test_a_codec_begins_one_with_more_blocks_that_does_the_same(tmp_path: Path, kind: str) -> None:
+    design = {"channels": (8, 12, 16), "latents": 12}
+    plain, longer = create(kind, **design), create(kind, blocks=2, **design)
+    save(plain, tmp_path / "plain.safetensors")
+    begin(longer, tmp_path / "plain.safetensors")
+    x = torch.rand(1, 1, 64, 64)
+    assert torch.equal(plain(x), longer(x))
+    save(longer, tmp_path / "longer.safetensors")
+    with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'mending\."):
+        begin(plain, tmp_path / "longer.safetensors")
+
+
 @pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])
 def test_another_design_cannot_begin_a_model(tmp_path: Path, options: dict[str, object]) -> None:
     save(unet(), tmp_path / "model.safetensors")

@@ -204,6 +204,29 @@ def test_the_quality_asked_for_is_the_one_that_is_given(kind: str, tmp_path: Pat
     assert not torch.equal(made[0], made[1])
 
 
+def test_blocks_change_the_picture_as_far_around_as_is_said() -> None:
+    plain, model = small("factorized"), small("factorized", blocks=2)
+    for block in model.mending:
+        torch.nn.init.normal_(block.last.weight)
+    torch.nn.init.normal_(model.to_image.weight)
+    radius = model.reach_out().radius
+    assert radius == plain.reach_out().radius + 2 * 2 * 2
+    code = torch.zeros(1, 12, 9, 9)
+    with torch.no_grad():
+        before = model.decode(code)
+        code[:, :, 4, 4] = 3.0
+        rows = (model.decode(code) != before)[0, 0].any(1).nonzero().flatten()
+    # 16 by a place of the code, 4 by the quarter's convolution, 2 by the half's, 4 by each block.
+    assert (rows.min(), rows.max() + 1) == (64 - 30, 80 + 30)
+    assert radius >= 30
+
+
+@pytest.mark.parametrize("blocks", [-1, 65])
+def test_a_number_of_blocks_that_cannot_be_is_refused(blocks: int) -> None:
+    with pytest.raises(OptionError, match=f"blocks is {blocks}; from 0 to 64"):
+        small("hyperprior", blocks=blocks)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_convolutions_are_matrices_to_the_optimiser(kind: str) -> None:
     model = small(kind)

@@ -184,7 +184,8 @@ def begin(model: Restorer, source: str | Path) -> None:
 
     A model for grey pictures may begin one for colour: each colour is then looked at as a third of
     the grey, and changed as the grey would be. One for colour may begin one for grey, which then
-    gives the mean of what that gives the same grey as three colours.
+    gives the mean of what that gives the same grey as three colours. A model keeps its own weights
+    where it names them in `may_lack` and the other has none.
 
     Args:
         model: Takes the weights, and the other's metadata until it is trained.
@@ -200,6 +201,11 @@ def begin(model: Restorer, source: str | Path) -> None:
         for name, shape in wanted.items():
             if name in state:
                 state[name] = _recoloured(state[name], shape, to_colour=model.image_channels == 3)
+    state |= {
+        name: own
+        for name, own in model.state_dict().items()
+        if name not in state and name.startswith(model.may_lack)
+    }
     fitting = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if fitting != wanted:
         odd = next(n for n in sorted(wanted | fitting) if wanted.get(n) != fitting.get(n))

@@ -69,10 +69,12 @@ class Restorer(nn.Module):
         image_size: Height and width that the model is bound to, or None if any size works.
         metadata: What the checkpoint said that the model came from; empty for a new one.
         fills_holes: Missing pixels come as NaN, and only they are changed.
+        may_lack: How the names of weights start that do nothing until they are trained.
     """
 
     kind: ClassVar[str] = ""
     fills_holes: ClassVar[bool] = False
+    may_lack: ClassVar[tuple[str, ...]] = ()
     options: dict[str, Any]
     metadata: dict[str, Any]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -87,6 +88,28 @@ class Normalization(nn.Module):
         return torch.cat((plain, bent * size if self.inverse else bent / size), 1)
 
 
+class Mending(nn.Module):
+    """A residual block that begins at nothing: what rounding has broken is learnt and taken back.
+
+    Magnitudes stand between its convolutions, which no rate can shut.
+
+    Args:
+        channels: Of what comes in, and goes out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = convolution(channels, channels)
+        self.last = convolution(channels, channels)
+        settle(self.first)
+        settle(self.last, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        found: Tensor = x + self.last(self.first(x).abs())
+        return found
+
+
 class Codec(Autoencoder):
     """Analysis, gains, rounding and synthesis; subclasses say what the rounded code costs.
 
@@ -102,6 +125,8 @@ class Codec(Autoencoder):
         channels: Widths at a half, a quarter and an eighth of the size.
         latents: Channels of the code, at a sixteenth of the size. They are a ceiling: without the
             convolutions 192 hold photographs in colour to 34.5 dB, 320 to 43.3.
+        blocks: Residual blocks at half the size, the last before the image; they begin at nothing,
+            so that a codec with fewer of them can begin one with more.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
         quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
@@ -111,18 +136,20 @@ class Codec(Autoencoder):
 
     widths: Tensor  # about how wide each channel of the code is
     density: Logistics  # of what is told by one for each channel; subclasses make it
+    may_lack: ClassVar[tuple[str, ...]] = ("mending.",)
 
     def __init__(
         self,
         *,
         channels: tuple[int, int, int],
         latents: int,
+        blocks: int,
         lambdas: tuple[float, ...],
         quality: int | None,
         image_channels: int,
         multiple_of: int,
     ) -> None:
-        _check(channels, latents, lambdas, quality)
+        _check(channels, latents, blocks, lambdas, quality)
         super().__init__(
             image_channels=image_channels, multiple_of=multiple_of, output="linear", loss="mse"
         )
@@ -150,6 +177,7 @@ class Codec(Autoencoder):
             *_doubling(middle, fine, kernel=3),
             Normalization(fine, inverse=True),
         )
+        self.mending = nn.Sequential(*(Mending(fine) for _ in range(blocks)))
         self.to_image = convolution(fine, folded)
         self.unfold = nn.PixelShuffle(2)
         self.transform = CosineTransform(image_channels, latents)
@@ -204,6 +232,8 @@ class Codec(Autoencoder):
         reach.conv(3)
         reach.up()
         reach.conv(3)
+        for _ in self.mending:
+            reach.conv(3, 2)
         reach.up()
         return reach
 
@@ -219,7 +249,7 @@ class Codec(Autoencoder):
     def image_of(self, code: Tensor, quality: Tensor) -> Tensor:
         """Images, not clipped, of rounded codes (B, M, h, w) at the qualities (B,), from 0."""
         code = self.inverse_gains(code, quality)
-        features = self.synthesis(code / self.widths)
+        features = self.mending(self.synthesis(code / self.widths))
         with exact(code):
             image: Tensor = self.unfold(self.to_image(widened(features)))
             image = image + self.transform.inverse(code)
@@ -308,12 +338,15 @@ def _doubling(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
 def _check(
     channels: tuple[int, ...],
     latents: int,
+    blocks: int,
     lambdas: tuple[float, ...],
     quality: int | None,
 ) -> None:
     for name, value in (("channels", min(channels)), ("latents", latents)):
         if value < 1:
             raise OptionError(f"{name} is {value}; a width is at least 1")
+    if not 0 <= blocks <= 64:
+        raise OptionError(f"blocks is {blocks}; from 0 to 64 are possible")
     rising = all(low < high for low, high in pairwise(lambdas))
     if not 1 <= len(lambdas) <= 255 or not rising or not 0 < lambdas[0] <= lambdas[-1] < math.inf:
         raise OptionError(

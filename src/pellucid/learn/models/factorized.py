@@ -20,6 +20,7 @@ class FactorizedCodec(Codec):
     Args:
         channels: Widths at a half, a quarter and an eighth of the size.
         latents: Channels of the code, at a sixteenth of the size.
+        blocks: Residual blocks before the image, at half the size.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
         quality: Which of them `forward` and `encode` take, counted from 1; None is the highest.
@@ -33,6 +34,7 @@ class FactorizedCodec(Codec):
         *,
         channels: tuple[int, int, int] = (64, 128, 256),
         latents: int = 320,
+        blocks: int = 0,
         lambdas: tuple[float, ...] = LAMBDAS,
         quality: int | None = None,
         image_channels: int = 1,
@@ -40,6 +42,7 @@ class FactorizedCodec(Codec):
         super().__init__(
             channels=channels,
             latents=latents,
+            blocks=blocks,
             lambdas=lambdas,
             quality=quality,
             image_channels=image_channels,

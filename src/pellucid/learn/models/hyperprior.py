@@ -101,6 +101,7 @@ class HyperpriorCodec(Codec):
     Args:
         channels: Widths at a half, a quarter and an eighth of the size. The prior's is the second.
         latents: Channels of the code, at a sixteenth of the size.
+        blocks: Residual blocks before the image, at half the size.
         hyper_latents: Channels of the code's own code, at a sixty-fourth.
         lambdas: For each quality, rising, what a squared error of one grey level of 255, mean over
             pixels, is worth in bits a pixel.
@@ -115,6 +116,7 @@ class HyperpriorCodec(Codec):
         *,
         channels: tuple[int, int, int] = (64, 128, 256),
         latents: int = 320,
+        blocks: int = 0,
         hyper_latents: int = 96,
         lambdas: tuple[float, ...] = LAMBDAS,
         quality: int | None = None,
@@ -125,6 +127,7 @@ class HyperpriorCodec(Codec):
         super().__init__(
             channels=channels,
             latents=latents,
+            blocks=blocks,
             lambdas=lambdas,
             quality=quality,
             image_channels=image_channels,
