@@ -1,6 +1,7 @@
 """Put a trained codec into the box: ``python docs/make_codec.py NAME RUN``.
 
-The best weights of the run folder are rounded to 16 bits and written into the package's ``weights``
+RUN is a run folder, or several runs joined by ``+`` as `make_weights` takes them.
+The best weights of the last are rounded to 16 bits and written into the package's ``weights``
 folder as NAME.safetensors (to train further) and NAME.codec.npz (to compress and decompress with).
 NAME.md is the card: recipe, data and their terms, how long it took, scores, limits. Scores are
 those of whole files, on pictures that were held out of training and of every choice (the test part
@@ -37,12 +38,12 @@ LIMITS = """\
 - Trained on pictures with the terms above; check them before any use that is not research."""
 
 
-def put(name: str, run: Path) -> list[dict[str, Any]]:
+def put(name: str, runs: list[Path]) -> list[dict[str, Any]]:
     """Write the three files of a codec, and give back its scores at each quality."""
     target = zoo.WEIGHTS / f"{name}.safetensors"
     # Judged as it will be used: with the rounded weights.
-    checkpoints.save(checkpoints.load(run), target, halves=True)
-    model, training = checkpoints.load(target), training_of([run])
+    checkpoints.save(checkpoints.load(runs[-1]), target, halves=True)
+    model, training = checkpoints.load(target), training_of(runs)
     model.metadata |= {"training": training}
     written = codec_file.write(model, zoo.WEIGHTS / f"{name}{zoo.CODEC_SUFFIX}", name=name)
     scores = _scores(Codec.open(written.path), model.metadata["data"])
@@ -119,5 +120,5 @@ Limits
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit((__doc__ or "").splitlines()[0])
-    for row in put(sys.argv[1], Path(sys.argv[2])):
+    for row in put(sys.argv[1], [Path(run) for run in sys.argv[2].split("+")]):
         print(row)
