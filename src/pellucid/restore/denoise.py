@@ -24,6 +24,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, read
 from pellucid.images.picture import bands, scaled, unscaled
 from pellucid.restore import tiles, zoo
+from pellucid.restore.crisp import keep_clean
 from pellucid.restore.even import even
 from pellucid.restore.floats import prepared
 from pellucid.restore.noise import estimate_sigma
@@ -207,6 +208,8 @@ def _restore(
     unit = 1.0 if scale is None else float(scale[1] - scale[0])
     even(came, out, runner.metadata)
     spare(came, out, runner.metadata, strength=strength, unit=unit)
+    if scale is None:
+        keep_clean(came, out, runner.metadata, strength=strength)
 
 
 def through(windows: Pixels, runner: Runner, together: int) -> Pixels:
