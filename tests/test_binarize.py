@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from pellucid.restore import binarize as module
-from pellucid.restore import ink
+from pellucid.restore import cells
 from pellucid.restore.binarize import binarize
 
 WORDS = "Whatever the light\nis like, the words\nstay where they are"
@@ -73,7 +73,7 @@ def test_a_large_page_in_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     shaded = (page() * np.linspace(1, 0.5, 300)[:, None, None]).astype(np.uint8)
     whole = binarize(shaded)
     for pixels in (500 * 8, 500 * 40):
-        monkeypatch.setattr(ink, "BAND_PIXELS", pixels)
+        monkeypatch.setattr(cells, "BAND_PIXELS", pixels)
         np.testing.assert_array_equal(binarize(shaded), whole)
 
 

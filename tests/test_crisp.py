@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from pellucid.restore import crisp as module
+from pellucid.restore import cells
 from pellucid.restore.crisp import keep_clean
 from pellucid.restore.denoise import denoise
 
@@ -115,7 +115,7 @@ def test_strips_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
     spoilt = page().copy()
     spoilt[SPECK] = 0
     whole = kept(spoilt, softened(page()))
-    monkeypatch.setattr(module, "BAND_PIXELS", 8 * 317)
+    monkeypatch.setattr(cells, "BAND_PIXELS", 8 * 317)
     assert np.array_equal(kept(spoilt, softened(page())), whole)
 
 

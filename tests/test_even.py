@@ -9,7 +9,7 @@ import pytest
 
 from networks import box
 from pellucid.errors import CheckpointError
-from pellucid.restore import even as module
+from pellucid.restore import cells
 from pellucid.restore.denoise import denoise
 from pellucid.restore.even import even, shares
 
@@ -79,7 +79,7 @@ def test_band_by_band_is_the_same(
     after[20:90, 30:] = dtype(white * 0.5)
     whole, parts = after.copy(), after.copy()
     even(before, whole, CARD)
-    monkeypatch.setattr(module, "BAND_PIXELS", 1)
+    monkeypatch.setattr(cells, "BAND_PIXELS", 1)
     even(before, parts, CARD)
     assert np.array_equal(whole, parts)
     assert not np.array_equal(whole, after)

@@ -17,7 +17,7 @@ import networks
 from pellucid import images
 from pellucid.cli import app
 from pellucid.images import Picture
-from pellucid.restore import ink
+from pellucid.restore import cells
 from pellucid.restore.binarize import binarize
 from pellucid.restore.ink import CELL, ink_lost
 
@@ -66,7 +66,7 @@ def test_a_large_page_is_looked_at_in_bands(monkeypatch: pytest.MonkeyPatch) -> 
     whole = ink_lost(clean, without)
     assert whole.lost
     for pixels in (640 * 8, 640 * 40):
-        monkeypatch.setattr(ink, "BAND_PIXELS", pixels)
+        monkeypatch.setattr(cells, "BAND_PIXELS", pixels)
         assert ink_lost(clean, without) == whole
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pellucid.restore.ink import CELL, Plane, grey_cells, paper_around, strips
+from pellucid.restore.cells import strips
+from pellucid.restore.ink import CELL, Plane, grey_cells, paper_around
 
 PAPER_SHARE = 0.6
 """Paper is as light as this share of the cells around is not: less than `ink` takes, for dark
@@ -53,13 +54,13 @@ def binarize(samples: NDArray[Any]) -> Plane:
     smooth = np.asarray(Image.fromarray(paper).resize(wide[::-1], Image.Resampling.BILINEAR))
     darkest = max(1.0, DARKEST_PAPER * float(np.median(paper)))
     counts = np.zeros(256, np.int64)
-    for rows in strips(grey):
+    for rows in strips(grey, CELL):
         light = np.maximum(_between(smooth, rows), darkest)
         grey[rows] = np.minimum(grey[rows] * (255 / light) + 0.5, 255)
         counts += np.bincount(grey[rows][: height - rows.start, :width].ravel(), minlength=256)
     low, high = LEVELS
     level = min(max(_otsu(counts), round(255 * low)), round(255 * high))
-    for rows in strips(grey):
+    for rows in strips(grey, CELL):
         np.multiply(grey[rows] > level, np.uint8(255), out=grey[rows])
     return grey[:height, :width, None]
 

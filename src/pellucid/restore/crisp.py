@@ -9,14 +9,15 @@ much, are the network's. A model's card says with ``ink`` that it is for pages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.images.picture import BAND_PIXELS, scaled
+from pellucid.images.picture import scaled
 from pellucid.restore.blend import blend
+from pellucid.restore.cells import over_cells, strips
 
 Map = NDArray[np.bool_]
 
@@ -54,13 +55,13 @@ def keep_clean(
     """
     if not card.get("ink"):
         return
-    found = [_cells(before[rows], after[rows], strength) for rows in _strips(before)]
+    found = [_cells(before[rows], after[rows], strength) for rows in strips(before, CELL)]
     came, goes, changed = (np.concatenate(part) for part in zip(*found, strict=True))
     if not _is_clean(came, goes, changed):
         return
     kept = (came | ~goes) & (changed < WRONG)
     width = before.shape[1]
-    for rows in _strips(before):
+    for rows in strips(before, CELL):
         cells = kept[rows.start // CELL : -(-rows.stop // CELL)]
         pixels = cells.repeat(CELL, axis=0)[: rows.stop - rows.start].repeat(CELL, axis=1)
         blend(before, after, rows, np.where(pixels[:, :width, None], np.float32(0), np.float32(1)))
@@ -79,26 +80,7 @@ def _cells(
     """Of each cell: whether it came white, whether it goes white, and its change."""
     one = scaled(before)
     change = (scaled(after) - one) / np.float32(strength)
-    sums = _over_cells(np.add, np.square(change))
-    counts = _over_cells(np.add, np.ones_like(change))
-    return (
-        _over_cells(np.minimum, one) >= WHITE,
-        _over_cells(np.minimum, one + change) >= WHITE,
-        np.sqrt(sums / counts),
-    )
-
-
-def _over_cells(ufunc: np.ufunc, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A ufunc over the pixels and channels of each cell, (h, w)."""
-    height, width = pixels.shape[:2]
-    high = ufunc.reduceat(ufunc.reduce(pixels, axis=2), np.arange(0, height, CELL), axis=0)
-    found: NDArray[np.float32] = ufunc.reduceat(high, np.arange(0, width, CELL), axis=1)
-    return found
-
-
-def _strips(samples: NDArray[Any]) -> Iterator[slice]:
-    """Whole rows of cells, about a million pixels at a time."""
-    height, width = samples.shape[:2]
-    step = max(1, BAND_PIXELS // (CELL * width)) * CELL
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))
+    sums = over_cells(np.add, np.square(change), CELL).sum(axis=2)
+    counts = over_cells(np.add, np.ones_like(change), CELL).sum(axis=2)
+    came, goes = (over_cells(np.minimum, each, CELL).min(axis=2) for each in (one, one + change))
+    return came >= WHITE, goes >= WHITE, np.sqrt(sums / counts)

@@ -12,15 +12,16 @@ ones among those of like brightness, since a camera's noise depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.errors import CheckpointError
-from pellucid.images.picture import BAND_PIXELS, scaled
+from pellucid.images.picture import scaled
 from pellucid.restore.blend import blend
+from pellucid.restore.cells import over_cells, strips
 
 SIDE = 16
 """Of a block, in pixels."""
@@ -61,7 +62,7 @@ def even(before: NDArray[Any], after: NDArray[Any], card: Mapping[str, Any]) -> 
             f"the model's card is damaged: evens is {card['evens']} ({error}); export it again"
         ) from error
     kept = shares(*_blocks(before, after), times)
-    for rows in _bands(before) if (kept < 1).any() else ():
+    for rows in strips(before, SIDE) if (kept < 1).any() else ():
         share = _spread(kept, rows, before.shape[1])
         if (share < 1).any():
             blend(before, after, rows, share[..., None])
@@ -97,14 +98,14 @@ def shares(changes: Map, brightness: Map, varied: NDArray[np.bool_], times: floa
 def _blocks(before: NDArray[Any], after: NDArray[Any]) -> tuple[Map, Map, NDArray[np.bool_]]:
     """Of each block: the change, the brightness, and whether it is more than one flat colour."""
     changes, brightness, varied = [], [], []
-    for rows in _bands(before):
+    for rows in strips(before, SIDE):
         one, other = scaled(before[rows]), scaled(after[rows])
         if before.dtype.kind == "f":
             finite = np.isfinite(one)
             one, other = np.where(finite, one, 0), np.where(finite, other, 0)
         changes.append(np.sqrt(_means(np.square(other - one))))
         brightness.append(_means(one))
-        span = _over_blocks(np.maximum, one) - _over_blocks(np.minimum, one)
+        span = over_cells(np.maximum, one, SIDE) - over_cells(np.minimum, one, SIDE)
         varied.append(span.max(axis=2) > 0)
     return np.concatenate(changes), np.concatenate(brightness), np.concatenate(varied)
 
@@ -112,26 +113,10 @@ def _blocks(before: NDArray[Any], after: NDArray[Any]) -> tuple[Map, Map, NDArra
 def _means(pixels: NDArray[Any]) -> Map:
     """The mean of each block over its pixels and channels, (h, w)."""
     height, width, channels = pixels.shape
-    sums = _over_blocks(np.add, pixels).sum(axis=2, dtype=np.float64)
+    sums = over_cells(np.add, pixels, SIDE).sum(axis=2, dtype=np.float64)
     high, wide = (np.diff([*range(0, side, SIDE), side]) for side in (height, width))
     means: Map = sums / (channels * high[:, None] * wide[None, :])
     return means
-
-
-def _over_blocks(ufunc: np.ufunc, pixels: NDArray[Any]) -> NDArray[Any]:
-    """A ufunc over the pixels of each block, (h, w, C)."""
-    height, width = pixels.shape[:2]
-    high = ufunc.reduceat(pixels, np.arange(0, height, SIDE), axis=0)
-    found: NDArray[Any] = ufunc.reduceat(high, np.arange(0, width, SIDE), axis=1)
-    return found
-
-
-def _bands(samples: NDArray[Any]) -> Iterator[slice]:
-    """Whole rows of blocks, about a million pixels at a time."""
-    height, width = samples.shape[:2]
-    step = max(1, BAND_PIXELS // (SIDE * width)) * SIDE
-    for top in range(0, height, step):
-        yield slice(top, min(top + step, height))
 
 
 def _spread(blocks: Map, rows: slice, width: int) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ of them touch, a word may be gone. A model's card says with ``ink`` that it is f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pellucid.images.picture import BAND_PIXELS, bands, scaled
+from pellucid.images.picture import bands, scaled
+from pellucid.restore.cells import strips
 
 Plane = NDArray[np.uint8]
 
@@ -111,12 +111,12 @@ def _ink(samples: NDArray[Any]) -> Image.Image:
     calm, paper = np.asarray(page), paper_around(page)
     del grey
     levels = np.zeros(511, np.int64)
-    for rows in strips(calm):
+    for rows in strips(calm, CELL):
         levels += np.bincount(_darkness(calm, paper, rows)[::2, ::2].ravel() + 255, minlength=511)
     most = int(np.searchsorted(np.cumsum(levels), 0.995 * levels.sum())) - 255
     contrast = max(255 * LEAST_CONTRAST, float(most))
     mask = np.empty(calm.shape, np.uint8)
-    for rows in strips(calm):
+    for rows in strips(calm, CELL):
         first = max(0, rows.start - NEAR // 2)
         part = Image.fromarray(calm[first : rows.stop + NEAR // 2])
         light, dark = (
@@ -126,13 +126,6 @@ def _ink(samples: NDArray[Any]) -> Image.Image:
         is_dark = _darkness(calm, paper, rows) > DARK * contrast
         mask[rows] = 255 * (is_dark & (light - dark > SHARP * contrast))
     return Image.fromarray(mask)
-
-
-def strips(calm: Plane) -> Iterator[slice]:
-    """Rows of whole cells, so many that they make a band."""
-    step = max(1, BAND_PIXELS // calm.shape[1] // CELL) * CELL
-    for top in range(0, len(calm), step):
-        yield slice(top, min(top + step, len(calm)))
 
 
 def _darkness(calm: Plane, paper: Plane, rows: slice) -> NDArray[np.int16]:
