@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from pellucid.restore import cells
 from pellucid.restore.crisp import keep_clean
-from pellucid.restore.denoise import denoise
+from pellucid.restore.denoise import denoise, take_back
 
 CARD = {"ink": True}
 SPECK = (10, 301)  # row and column, far from all print
@@ -103,6 +103,15 @@ def test_a_card_without_ink_changes_nothing() -> None:
     made = softened(page())
     keep_clean(page(), made, {})
     assert np.array_equal(made, softened(page()))
+
+
+def test_only_the_scale_from_black_to_white_says_what_is_white() -> None:
+    clean, soft = (each.astype(np.float32) / 255 for each in (page(), softened(page())))
+    made = soft.copy()
+    take_back(clean, made, CARD, unit=4095.0)
+    assert np.array_equal(made, soft)
+    take_back(clean, made, CARD)
+    assert np.array_equal(made, clean)
 
 
 def test_half_the_strength_decides_the_same() -> None:

@@ -39,10 +39,9 @@ from pellucid.report.trial import (
     spread,
 )
 from pellucid.restore import tiles
+from pellucid.restore.denoise import take_back
 from pellucid.restore.ensemble import Ensemble
-from pellucid.restore.even import even
 from pellucid.restore.runtime import Runner, open_model
-from pellucid.restore.spare import spare
 
 __all__ = ["Report", "evaluate"]
 
@@ -220,8 +219,7 @@ def _run(runner: Runner, images: Pixels) -> Pixels:
     restored = _through(runner, images)
     for image, place in zip(images, restored, strict=True):
         before, after = image.transpose(1, 2, 0), place.transpose(1, 2, 0)
-        even(before, after, runner.metadata)
-        spare(before, after, runner.metadata)
+        take_back(before, after, runner.metadata)
     return restored
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -205,11 +205,35 @@ def _restore(
         return through(windows, runner, together)
 
     tiles.run(cut, network, read_window, write_window, together=together)
-    unit = 1.0 if scale is None else float(scale[1] - scale[0])
-    even(came, out, runner.metadata)
-    spare(came, out, runner.metadata, strength=strength, unit=unit)
-    if scale is None:
-        keep_clean(came, out, runner.metadata, strength=strength)
+    unit = None if scale is None else float(scale[1] - scale[0])
+    take_back(came, out, runner.metadata, strength=strength, unit=unit)
+
+
+def take_back(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    card: Mapping[str, Any],
+    *,
+    strength: float = 1.0,
+    unit: float | None = None,
+) -> None:
+    """Take back, in place, what a model's card says its network is not to be trusted with.
+
+    Args:
+        before: The picture as it came, (H, W, C).
+        after: Restored, of the same shape; of the same dtype or float32. Changed in place.
+        card: The model's.
+        strength: The share of the change that `after` holds; above 0.
+        unit: What the network took for the way from black to white, in samples that are floats;
+            None where they are on the [0, 1] scale.
+
+    Raises:
+        CheckpointError: The card is damaged.
+    """
+    even(before, after, card)
+    spare(before, after, card, strength=strength, unit=1.0 if unit is None else unit)
+    if unit is None:
+        keep_clean(before, after, card, strength=strength)
 
 
 def through(windows: Pixels, runner: Runner, together: int) -> Pixels:
