@@ -36,7 +36,7 @@ in four thousand may be left."""
 
 LITTLE = 0.01
 """Root mean square of what is changed in the middle one of the cells with print. Clean pages have
-half of that; JPEG of quality 85, faded print or grain of 0.02 more."""
+half of that; JPEG of quality 85, grain of 0.02 and most faded print more."""
 
 WRONG = 0.15
 """A cell that is changed by more has a speck of two pixels or more beside its print."""
@@ -64,7 +64,7 @@ def keep_clean(
     for rows in strips(before, CELL):
         cells = kept[rows.start // CELL : -(-rows.stop // CELL)]
         pixels = cells.repeat(CELL, axis=0)[: rows.stop - rows.start].repeat(CELL, axis=1)
-        blend(before, after, rows, np.where(pixels[:, :width, None], np.float32(0), np.float32(1)))
+        blend(before, after, rows, (~pixels[:, :width, None]).astype(np.float32))
 
 
 def _is_clean(came: Map, goes: Map, changed: NDArray[np.float32]) -> bool:
