@@ -16,7 +16,7 @@ import pytest
 
 from pellucid import images
 from pellucid.errors import ImageError
-from pellucid.images.files import atomic, find, opened
+from pellucid.images.files import atomic, decoding, find, opened
 
 FLAT = np.zeros((3, 3), np.uint8)
 FREE = [name for name, kind in images.KINDS.items() if kind.free]
@@ -238,3 +238,12 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
         file.write(data)
     with os.fdopen(out, "rb") as pipe, opened(pipe) as (stream, _):
         assert stream.read() == data
+
+
+def test_a_decoder_that_panics_is_told_of_and_ctrl_c_passes() -> None:
+    # What decoders written in Rust raise; the real class cannot be imported.
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(ImageError, match="index out of bounds: the len"), decoding("a.dcm"):
+        raise panic("index out of bounds:\nthe len is 2880")
+    with pytest.raises(KeyboardInterrupt), decoding("a.dcm"):
+        raise KeyboardInterrupt

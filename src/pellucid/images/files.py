@@ -110,7 +110,10 @@ def decoding(
         raise
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory for this picture; free some") from error
-    except Exception as error:
+    except BaseException as error:
+        # A decoder written in Rust panics with what is no Exception; Ctrl-C is none either.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         text = " ".join(str(error).split()) or type(error).__name__
         look(text)
         raise ImageError(f"{name}: {DAMAGED} ({text[:120]})") from error
