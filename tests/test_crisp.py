@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from pellucid.images.picture import is_bilevel
 from pellucid.restore import cells
 from pellucid.restore.crisp import keep_clean
 from pellucid.restore.denoise import denoise, take_back
@@ -70,6 +71,20 @@ def test_specks_go_on_paper_and_beside_print() -> None:
     assert np.array_equal(made[CELL], after[CELL])
     made[CELL] = clean[CELL]
     assert np.array_equal(made, clean)
+
+
+def test_a_page_that_came_black_and_white_stays_so() -> None:
+    clean = (page() > 127) * np.uint8(255)
+    spoilt = clean.copy()
+    spoilt[SPECK] = 0
+    spoilt[BESIDE] = 0
+    after = softened(clean)
+    after[BESIDE] = 200  # what a network leaves of a speck beside print
+    made = kept(spoilt, after)
+    assert is_bilevel(made)
+    assert np.array_equal(made, clean)
+    half = np.rint(0.5 * spoilt + 0.5 * softened(clean)).astype(np.uint8)
+    assert kept(spoilt, half, strength=0.5)[SPECK] == 128  # as much of the speck as was asked for
 
 
 def noise(sigma: float) -> np.ndarray:

@@ -4,7 +4,8 @@ A page that is born digital, or was made black and white with care, wants nothin
 gone. What a network does to its letters is little, and still costs a reader now and then: the gap
 of an e closes, a stop becomes a comma. So where the paper came as white as it goes, and the letters
 hardly change, the page stays as it was to the last bit; only cells that become paper, or change by
-much, are the network's. A model's card says with ``ink`` that it is for pages.
+much, are the network's. One that came black and white stays so: a one-bit scan comes back with one
+bit. A model's card says with ``ink`` that it is for pages.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.images.picture import scaled
+from pellucid.images.picture import scaled, unscaled
 from pellucid.restore.blend import blend
 from pellucid.restore.cells import over_cells, strips
 
@@ -56,6 +57,7 @@ def keep_clean(
     if not card.get("ink"):
         return
     found = [_cells(before[rows], after[rows], strength) for rows in strips(before, CELL)]
+    crisp = strength == 1 and all(_is_crisp(before[rows]) for rows in strips(before, CELL))
     came, goes, changed = (np.concatenate(part) for part in zip(*found, strict=True))
     if not _is_clean(came, goes, changed):
         return
@@ -65,6 +67,13 @@ def keep_clean(
         cells = kept[rows.start // CELL : -(-rows.stop // CELL)]
         pixels = cells.repeat(CELL, axis=0)[: rows.stop - rows.start].repeat(CELL, axis=1)
         blend(before, after, rows, (~pixels[:, :width, None]).astype(np.float32))
+        if crisp:
+            after[rows] = unscaled((scaled(after[rows]) >= 0.5).astype(np.float32), after.dtype)
+
+
+def _is_crisp(samples: NDArray[Any]) -> bool:
+    """Whether every sample is black or white."""
+    return bool(np.isin(scaled(samples), (0, 1)).all())
 
 
 def _is_clean(came: Map, goes: Map, changed: NDArray[np.float32]) -> bool:

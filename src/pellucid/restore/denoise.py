@@ -108,7 +108,7 @@ def restore_picture(
 ) -> Picture:
     """The picture with restored samples of the same dtype, and all else as it was.
 
-    A one-bit picture comes back with 8 bits, so that its greys survive.
+    A one-bit picture that has greys now comes back with 8 bits.
 
     Args:
         picture: Any picture; NaN stay where they are.
