@@ -128,6 +128,29 @@ def test_a_changed_picture_is_a_derived_object_with_all_else_as_it_was(syntax):
     assert new == {"DerivationDescription", "SourceImageSequence"}
 
 
+def test_the_groups_of_an_enhanced_object_say_that_it_is_derived():
+    group, kind = Dataset(), Dataset()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "T1", "NONE"]
+    group.MRImageFrameTypeSequence = [kind]
+    source = file(data_set(RAMP, SharedFunctionalGroupsSequence=[group]))
+    after, _ = rewritten(source, lambda samples: samples + np.float32(1))
+    kinds = after.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0].FrameType
+    assert list(kinds) == ["DERIVED", "PRIMARY", "T1", "NONE"]
+
+
+@pytest.mark.parametrize("wavelet", [0, 1])
+def test_what_was_lossy_says_so_when_its_encoding_no_longer_does(wavelet):
+    from pellucid.images.derived import _was_lossy
+
+    data = pydicom.dcmread(io.BytesIO(file(data_set(RAMP), JPEG2000Lossless)))
+    assert not _was_lossy(data)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.91"
+    assert not _was_lossy(data)  # the same codestream under the name of both kinds
+    style = data.PixelData.find(b"\xff\x52")
+    data.PixelData = data.PixelData[: style + 13] + bytes([wavelet]) + data.PixelData[style + 14 :]
+    assert _was_lossy(data) == (wavelet == 0)
+
+
 def test_a_second_change_names_both_sources():
     once, written = rewritten(file(data_set(RAMP)), lambda samples: samples + 1)
     twice, _ = rewritten(written, lambda samples: samples + 1)
@@ -371,6 +394,12 @@ def test_a_missing_decoder_or_pydicom_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(ImageError, match=r"no decoder for JPEG 2000.*pellucid\[dicom\]"):
         images.read(path)
+    monkeypatch.undo()
+    monkeypatch.setattr("pellucid.images.dicom._has_decoders", lambda: False)
+    broken = file(data_set(RAMP), JPEG2000Lossless)
+    at = broken.find(b"\xff\x4f\xff\x51")
+    with pytest.raises(ImageError, match=r"decoder that is not installed.*pellucid\[dicom\]"):
+        images.read(broken[:at] + b"\0" * 40 + broken[at + 40 :])
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingExtraError, match=r"pellucid\[dicom\]"):
         images.read(path)

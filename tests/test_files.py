@@ -187,6 +187,69 @@ def test_a_multi_page_tiff_keeps_its_pages(tmp_path, model):
     assert not (tmp_path / "one.png").exists()
 
 
+def test_a_page_without_a_finite_sample_stays_and_the_others_are_done(tmp_path, model):
+    x = np.random.default_rng(0).random((3, 20, 30, 1), np.float32)
+    x[1] = np.nan
+    write(tmp_path / "in.tif", [Picture(page) for page in x])
+    results = denoise_files([tmp_path / "in.tif"], tmp_path / "out.tif", model=model)
+    assert [result.kept for result in results] == [False, True, False]
+    assert not errors(results)
+    assert "page 2: all samples are NaN or infinite" in results[1].warnings[0]
+    assert [entry.get("kept", False) for entry in report(results, "a")["files"]] == [
+        False,
+        True,
+        False,
+    ]
+    made = [page.samples for page in pages(tmp_path / "out.tif")]
+    assert np.isnan(made[1]).all()
+    assert all((one != other).any() for one, other in zip(made[::2], x[::2], strict=True))
+    write(tmp_path / "alone.tif", Picture(x[1]))
+    alone = denoise_files([tmp_path / "alone.tif"], tmp_path / "never.tif", model=model)
+    assert "alone.tif" in alone[0].error
+    assert "no finite sample" in alone[0].error
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_finished_pages_wait_for_room_on_the_disk(tmp_path, model, monkeypatch, full):
+    write(tmp_path / "in.tif", [Picture(np.full((9, 9, 1), n, np.uint8)) for n in (9, 99)])
+
+    def fails(target, made, **_):
+        list(made)
+        raise ImageError("no room") from (OSError(28, "No space left") if full else OSError("cut"))
+
+    monkeypatch.setattr(files, "write", fails)
+    denoise_files([tmp_path / "in.tif"], tmp_path / "out.tif", model=model)
+    assert (tmp_path / ".out.tif.pages").exists() == full
+
+
+def test_the_threads_are_shared_by_what_there_is_to_do(tmp_path, model, monkeypatch):
+    asked = []
+
+    def opened(name, *, threads, **options):
+        asked.append(threads)
+        return open_twins(name, threads=threads, **options)
+
+    open_twins = files.open_twins
+    monkeypatch.setattr(files, "open_twins", opened)
+    monkeypatch.setattr(files, "available_threads", lambda: 8)
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write(tmp_path / "in" / f"{name}.png", Picture(np.zeros((9, 9, 1), np.uint8)))
+    denoise_files([tmp_path / "in" / "a.png"], tmp_path / "a.png", model=model, jobs=4)
+    denoise_files([tmp_path / "in"], tmp_path / "out", model=model, jobs=4)
+    assert asked == [8, 4]
+
+
+@pytest.mark.parametrize(("name", "warned"), [("a.jpg", True), ("a.png", False), ("a.tif", False)])
+def test_black_and_white_in_a_format_without_one_bit_is_told(tmp_path, model, name, warned):
+    x = np.random.default_rng(0).integers(0, 256, (20, 30, 1), np.uint8)
+    write(tmp_path / name, Picture(x))
+    target = tmp_path / f"out-{name}"
+    (told,) = denoise_files([tmp_path / name], target, model=model, binarize=True)
+    assert any("no pictures of one bit" in note for note in told.warnings) == warned
+    assert target.exists()
+
+
 def test_a_suffix_that_lies_is_kept_and_so_is_what_the_file_is(tmp_path, model):
     folder = tmp_path / "in"
     folder.mkdir()

@@ -236,6 +236,55 @@ def test_text_that_was_recognised_or_stamped_makes_no_typeset_page(content: str)
     np.testing.assert_array_equal(picture.samples[..., 0], GREY)
 
 
+LINES = f"BT /F 12 Tf 14 TL 10 280 Td {'(Words that nobody may lose.) Tj T* ' * 15}ET"
+LOGOS = "q 15 0 0 15 5 5 cm /A Do Q q 15 0 0 15 180 280 cm /A Do Q"
+PHOTO = "q 140 0 0 140 40 10 cm /A Do Q"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{LINES} {LOGOS}",
+        f"0 0 1 rg 20 100 100 100 re f {LOGOS}",
+        f"q 15 0 0 15 5 5 cm /A Do Q {LINES[:90]}) Tj ET q 15 0 0 15 180 280 cm /A Do Q",
+    ],
+    ids=["text", "drawing", "between"],
+)
+def test_what_is_seen_beneath_or_between_pictures_is_never_painted_over(content: str) -> None:
+    source = bytes_of(Page(content=content))
+    picture = images.read(source)
+    assert "between the pictures" in picture.untouched
+    after = images.read(written([replace(picture, derivation="Changed.")]))
+    np.testing.assert_array_equal(after.samples, picture.samples)
+
+
+@pytest.mark.parametrize("content", [f"{LINES} {PHOTO}", f"{PHOTO} {LINES}"])
+@pytest.mark.parametrize("as_form", [False, True])
+def test_an_illustration_of_a_typeset_page_is_no_scan(content: str, as_form: bool) -> None:
+    pdf = document(Page(content=content.replace(LINES, "/Form Do") if as_form else content))
+    page = pdf.pages[0]
+    form = pdf.make_stream(LINES.encode(), Type=Name.XObject, Subtype=Name.Form)
+    form.BBox, form.Resources = Array([0, 0, 200, 300]), Dictionary(Font=page.Resources.Font)
+    page.Resources.XObject["/Form"] = form
+    assert "typeset" in images.read(saved(pdf)).untouched
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"1 g 0 0 200 300 re f {WHOLE}",
+        f"0 g 50 50 20 20 re f {WHOLE}",
+        f"{WHOLE} 0 0 1 RG 5 w 10 10 180 280 re S",
+        f"20 20 160 260 re W n {WHOLE}",
+    ],
+    ids=["white beneath", "hidden", "frame over it", "clipped"],
+)
+def test_what_is_hidden_beneath_or_stays_above_a_scan_is_no_matter(content: str) -> None:
+    picture = read_one(Page(content=content))
+    assert not picture.untouched
+    np.testing.assert_array_equal(picture.samples[..., 0], GREY)
+
+
 def test_units_of_a_page_are_minded() -> None:
     assert read_one(Page(tags={"UserUnit": 2})).dpi == (7.2, 7.2)
 
@@ -434,6 +483,28 @@ def test_a_picture_that_cannot_be_decoded_is_not_taken_for_white() -> None:
         images.read(saved(pdf))
 
 
+def jpeg(pdf: Pdf, array: np.ndarray, *, end: int | None = None) -> Any:
+    """The array as a JPEG, whole or cut off."""
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG")
+    one = stream(pdf, array)
+    one.write(file.getvalue()[:end], filter=Name.DCTDecode)
+    return one
+
+
+def test_a_jpeg_that_is_cut_off_or_smaller_than_it_claims_is_refused() -> None:
+    pdf = document(Page(), Page(), Page())
+    for page, end in zip(pdf.pages, (None, -40, None), strict=True):
+        page.Resources.XObject.A = jpeg(pdf, GREY, end=end)
+    pdf.pages[2].Resources.XObject.A.Width = pdf.pages[2].Resources.XObject.A.Height = 25_000
+    source = saved(pdf)
+    assert images.read(source).samples.shape == (60, 40, 1)
+    with pytest.raises(ImageError, match="page 2: the file is damaged or cut off"):
+        images.read(source, page=1)
+    with pytest.raises(ImageError, match=r"page 3: .*25000x25000.*bomb"):
+        images.read(source, page=2)
+
+
 def test_claims_of_size_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PELLUCID_MAX_PIXELS", "2000")
     with pytest.raises(ImageError, match="40x60 is 2,400 pixels"):
@@ -485,6 +556,28 @@ def test_a_document_is_cleaned_page_by_page(tmp_path: Path) -> None:
     before, after = (pikepdf.open(path) for path in (source, target))
     kept = [pdf.pages[2].Resources.XObject.A.read_bytes() for pdf in (before, after)]
     assert kept[0] == kept[1]
+
+
+def test_a_bad_page_stays_as_it_is_and_the_others_are_done(tmp_path: Path) -> None:
+    halved = pointwise(tmp_path / "half.onnx", "Mul", 0.5)
+    pdf = document(Page({"/A": GREY}), Page(), Page({"/A": GREY}))
+    pdf.pages[1].Resources.XObject.A = jpeg(pdf, GREY, end=-40)
+    source, target, told = tmp_path / "in.pdf", tmp_path / "out.pdf", tmp_path / "told.json"
+    source.write_bytes(saved(pdf))
+    run = denoise(str(source), "-o", str(target), "--model", str(halved), "--json", str(told))
+    assert run.exit_code == 2
+    assert "2 restored; 1 failed" in run.output
+    bad = [entry["error"] for entry in json.loads(told.read_text())["files"]]
+    assert [error is None for error in bad] == [True, False, True]
+    assert "page 2: the file is damaged or cut off" in bad[1]
+    assert "stays as it is" in bad[1]
+    before, after = (pikepdf.open(path) for path in (source, target))
+    kept = [pdf.pages[1].Resources.XObject.A.read_raw_bytes() for pdf in (before, after)]
+    assert kept[0] == kept[1]
+    assert images.read(target, page=2).samples.mean() < 0.6 * GREY.mean()
+    alone = denoise(str(source), "-o", str(tmp_path / "out.tif"), "--model", str(halved))
+    assert alone.exit_code == 2
+    assert not (tmp_path / "out.tif").exists()
 
 
 def test_pages_of_other_formats_become_pdf_and_the_reverse(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def _summarise(results: list[Any], stream: TextIO) -> None:
     done = [result for result in results if not result.error and not result.skipped]
     skipped = sum(result.skipped for result in results)
     seconds = sum(result.seconds for result in done)
-    parts = [f"{len(done)} restored"]
+    kept = sum(result.kept for result in done)
+    parts = [f"{len(done) - kept} restored"]
+    parts += [f"{kept} left as they were"] if kept else []
     if len(done) == 1 and done[0].sigma is not None:
         removed = "" if done[0].removed is None else f", {_level(done[0], done[0].removed)} removed"
         noise = f"noise {_level(done[0], done[0].sigma)}{removed}"

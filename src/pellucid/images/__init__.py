@@ -84,11 +84,19 @@ def read(source: Source, page: int = 0) -> Picture:
         return standard.read(stream, kind, name)
 
 
-def pages(source: Source) -> Iterator[Picture]:
-    """The pages of a file in turn, each read when it is asked for."""
+def pages(source: Source, *, lenient: bool = False) -> Iterator[Picture]:
+    """The pages of a file in turn, each read when it is asked for.
+
+    Args:
+        source: A path, bytes or an open binary file.
+        lenient: A page of a PDF that cannot be read comes with an `error` in place of raising it,
+            for documents in which it can stay while the others change.
+    """
     with opened(source) as (stream, name):
         kind = _kind(stream, name)
-        if (paged := _paged(kind)) is not None:
+        if lenient and kind == "pdf":
+            yield from _paged(kind).pages(stream, name, lenient=True)
+        elif (paged := _paged(kind)) is not None:
             yield from paged.pages(stream, name)
         else:
             yield standard.read(stream, kind, name)

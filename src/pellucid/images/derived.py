@@ -23,6 +23,12 @@ RESEARCH = "For research, not for diagnosis."
 SOURCE_IMAGE = ("121322", "DCM", "Source Image for Image Processing Operation")
 """Why the source is named: a code of PS3.16."""
 
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes that always lose something: JPEG, and JPEG-LS where it is near-lossless."""
+
+JPEG_2000 = ("1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
+"""Those that lose something where their wavelet is the irreversible one."""
+
 DESCRIPTION_CHARACTERS = 1024
 """As many as fit into a DICOM short text."""
 
@@ -109,6 +115,14 @@ def _describe(data: Any, derivation: str) -> None:
 
     kinds = list(data.get("ImageType") or ["ORIGINAL", "PRIMARY"])
     data.ImageType = ["DERIVED", *kinds[1:]]
+    for groups in _functional_groups(data):
+        for tag in (name for name in groups.dir("FrameTypeSequence") if name in groups):
+            for one in groups[tag].value:
+                if "FrameType" in one:
+                    one.FrameType = ["DERIVED", *list(one.FrameType)[1:]]
+    if _was_lossy(data):
+        # Once lossy, always lossy, and the new encoding does not say so (PS3.3 C.7.6.1.1.5).
+        data.LossyImageCompression = "01"
     before = str(data.get("DerivationDescription") or "").strip()
     said = " ".join(
         part for part in (before, derivation or "Changed by pellucid.", RESEARCH) if part
@@ -122,6 +136,24 @@ def _describe(data: Any, derivation: str) -> None:
     image.ReferencedSOPInstanceUID = data.SOPInstanceUID
     image.PurposeOfReferenceCodeSequence = [purpose]
     data.SourceImageSequence = [*(data.get("SourceImageSequence") or []), image]
+
+
+def _was_lossy(data: Any) -> bool:
+    """Whether the encoding of the pixels lost something."""
+    syntax = data.file_meta.TransferSyntaxUID
+    if syntax not in JPEG_2000:
+        return syntax in LOSSY
+    # The wavelet is the last number of the coding style, behind marker FF52 of the codestream.
+    start = data.PixelData.find(b"\xff\x4f\xff\x51")
+    style = data.PixelData.find(b"\xff\x52", start)
+    wavelet: bytes = data.PixelData[style + 13 : style + 14]
+    return start >= 0 and style >= 0 and wavelet == b"\0"
+
+
+def _functional_groups(data: Any) -> list[Any]:
+    """The groups of an enhanced object, shared and of each frame."""
+    names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    return [groups for name in names for groups in data.get(name) or []]
 
 
 def _put(data: Any, frames: list[Array]) -> None:

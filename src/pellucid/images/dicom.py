@@ -8,6 +8,7 @@ next: ``modality``, what stored numbers mean, and ``derived``, how an object is 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -117,6 +118,11 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
     """
 
     def look(text: str) -> None:
+        if "exceptions were raised by all available plugins" in text and not _has_decoders():
+            raise ImageError(
+                f"{name}: it is damaged, or wants a decoder that is not installed; run: "
+                "pip install 'pellucid[dicom]'"
+            )
         if "Unable to decompress" in text and "missing" in text:
             kind = text.partition("'")[2].partition("'")[0] or "this compression"
             raise ImageError(
@@ -127,6 +133,11 @@ def told(name: str, *, writing: bool = False) -> Iterator[None]:
     with warnings.catch_warnings(), decoding(name, look=look, passing=passing):
         warnings.simplefilter("ignore")
         yield
+
+
+def _has_decoders() -> bool:
+    """Whether the decoders of the extra are installed, not pydicom alone."""
+    return all(importlib.util.find_spec(name) for name in ("libjpeg", "openjpeg", "rle"))
 
 
 def _opened(stream: BinaryIO, name: str) -> Source:

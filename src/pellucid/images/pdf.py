@@ -14,17 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import DAMAGED, decoding
+from pellucid.images.painting import TYPESET_DPI, instructions_of, rendered_page
 from pellucid.images.picture import Picture
-from pellucid.images.scans import (
-    TYPESET_DPI,
-    Scan,
-    find_scan,
-    instructions_of,
-    rendered_page,
-    rendered_scan,
-)
+from pellucid.images.scans import Scan, find_scan, rendered_scan
 
 TAIL_BYTES = 1024
 """In which a whole file has its mark of the end."""
@@ -75,7 +71,7 @@ class Source:
         with decoding(name):
             page = pages[index]
             instructions = instructions_of(page)
-            scan = find_scan(page, instructions)
+            scan = find_scan(page, instructions, name)
             if isinstance(scan, str):
                 seen = Picture(rendered_page(page), dpi=(TYPESET_DPI, TYPESET_DPI), untouched=scan)
                 found = None
@@ -90,6 +86,13 @@ class Source:
                 found = scan
         storage = {"pdf": Sheet(self, index, found)}
         return replace(seen, kind="pdf", page=(index, len(pages)), storage=storage)
+
+    def unread(self, index: int, why: str) -> Picture:
+        """What stands for a page that could not be read, and leaves it as it is when written."""
+        white = np.full((1, 1, 1), 255, np.uint8)
+        storage = {"pdf": Sheet(self, index, None)}
+        page = index, len(self.pdf.pages)
+        return Picture(white, kind="pdf", page=page, storage=storage, error=why)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +127,18 @@ def read(stream: BinaryIO, name: str, page: int = 0) -> Picture:
     return source.picture(page)
 
 
-def pages(stream: BinaryIO, name: str) -> Iterator[Picture]:
-    """All pages, each decoded when it is asked for."""
+def pages(stream: BinaryIO, name: str, *, lenient: bool = False) -> Iterator[Picture]:
+    """All pages, each decoded when it is asked for; a lenient one says why it could not be."""
     source = _source(stream, name)
-    for index in range(len(source.pdf.pages)):
-        yield source.picture(index)
+    last = len(source.pdf.pages) - 1
+    for index in range(last + 1):
+        try:
+            picture = source.picture(index)
+        except ImageError as error:
+            if not lenient or last == 0:
+                raise
+            picture = source.unread(index, str(error))
+        yield picture
 
 
 def _source(stream: BinaryIO, name: str) -> Source:

@@ -48,6 +48,8 @@ class Picture:
         derivation: How the samples came about, for formats that must say so; empty as read.
         untouched: Why this picture should be left as it is (a typeset page of PDF); empty where
             there is no reason.
+        error: Why this page could not be read; empty where it could. Such a page is one white pixel
+            (`images.pages` with ``lenient=True``).
     """
 
     samples: Array
@@ -62,6 +64,7 @@ class Picture:
     storage: Mapping[str, Any] = field(default_factory=dict)
     derivation: str = ""
     untouched: str = ""
+    error: str = ""
 
     def __post_init__(self) -> None:
         samples = self.samples

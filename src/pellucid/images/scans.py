@@ -7,24 +7,17 @@ paints them. The extra ``pdf`` brings both. Read next: ``pdf``, which makes pict
 
 from __future__ import annotations
 
-import io
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pellucid.errors import optional
+from pellucid.errors import ImageError, optional
+from pellucid.images.files import DAMAGED
 from pellucid.images.kinds import check_size
+from pellucid.images.painting import POINTS, Matrix, add_page, glance, operands, painting
 from pellucid.images.picture import Array
-
-Matrix = NDArray[np.float64]
-"""(3, 3); a row (x, y, 1) times it is where that point lies, as PDF has it."""
-
-POINTS = 72.0
-"""Units of a page in an inch, unless the page says otherwise."""
 
 LEAST_COVER = 0.25
 """Share of a page below which pictures on it are no scan of it."""
@@ -32,8 +25,17 @@ LEAST_COVER = 0.25
 MOST_TEXT = 200
 """Visible bytes of text above which a page was typeset and its pictures are illustrations."""
 
-TYPESET_DPI = 200.0
-"""At which typeset pages are painted where they must become pictures."""
+MOST_COVER = 0.8
+"""Share of a page above which its pictures are no illustrations, whatever is drawn around them."""
+
+MOST_OTHER = 0.004
+"""Share of a page, from which on what else is drawn on it makes it a typeset one."""
+
+_DIFFERS = 32
+"""Of 255: by so much a pixel differs that shows something else."""
+
+_STRAY = 8
+"""Pixels of a glance that may differ by chance."""
 
 _SPECK = 1e-3
 """Share of the page below which a picture is an ornament, and stays as it is."""
@@ -41,15 +43,12 @@ _SPECK = 1e-3
 _COLOURS = ("q", "Q", "gs", "g", "rg", "k", "cs", "sc", "scn")
 """What a mask's colour may depend on."""
 
+_DRAWING = ("f", "F", "f*", "B", "B*", "b", "b*", "S", "s", "sh", "INLINE IMAGE")
+"""Instructions that paint without text and named objects."""
+
 _SHOWING = ("Tj", "TJ", "'", '"')
 _UNSEEN = (3, 7)
 """Modes of text that paint nothing."""
-
-_IMAGE = 3
-"""What pdfium calls an object that is a picture."""
-
-_PDFIUM = threading.Lock()
-"""pdfium works for one thread at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +113,19 @@ class Scan:
         return sum(len(draw.image.read_raw_bytes()) for draw in self.draws)
 
 
-def find_scan(page: Any, instructions: Sequence[Any]) -> Scan | str:
+def find_scan(page: Any, instructions: Sequence[Any], name: str) -> Scan | str:
     """The scan on a page, or why there is none.
+
+    What is drawn over a scan stays there, but what is seen beneath or between its pictures would be
+    painted over, so such a page has none.
 
     Args:
         page: pikepdf's page.
         instructions: What is on it, parsed.
+        name: For messages.
+
+    Raises:
+        ImageError: A picture on it is cut off, or cannot be as large as it says.
     """
     edges = np.array([float(edge) for edge in page.cropbox]).reshape(2, 2)
     page_low, page_high = edges.min(0), edges.max(0)
@@ -128,7 +134,7 @@ def find_scan(page: Any, instructions: Sequence[Any]) -> Scan | str:
         common = np.minimum(high, page_high) - np.maximum(low, page_low)
         return float(np.maximum(common, 0).prod() / max((page_high - page_low).prod(), 1e-9))
 
-    painted, shown = _painted(page, instructions)
+    painted, shown, others = _painted(page, instructions)
     draws = tuple(draw for draw in painted if cover(*draw.box) >= _SPECK)
     if not draws:
         return "there is no scan on this page"
@@ -136,20 +142,49 @@ def find_scan(page: Any, instructions: Sequence[Any]) -> Scan | str:
         return "this page is typeset and not scanned"
     low = np.min([draw.box[0] for draw in draws], axis=0)
     high = np.max([draw.box[1] for draw in draws], axis=0)
-    if cover(low, high) < LEAST_COVER:
+    covered = cover(low, high)
+    if covered < LEAST_COVER:
         return "the pictures on this page are too small for a scan of it"
+    for draw in draws:
+        _check(draw.image, name)
+    alone = {draw.index for draw in draws}
+    others |= {index for index, _ in shown} | {draw.index for draw in painted} - alone
+    beneath = any(index < draws[-1].index for index in others)
+    if beneath or (others and covered < MOST_COVER):
+        bare = _without(instructions, others)
+        by_itself = glance(page, bare)
+
+        def differs(wanted: Sequence[Any]) -> Array:
+            found: Array = np.abs(glance(page, wanted).astype(np.int16) - by_itself) > _DIFFERS
+            return found
+
+        if beneath:
+            # Rows of a glance go down, and the page's own units up.
+            scale = np.array(by_itself.shape[::-1]) / np.maximum(page_high - page_low, 1e-9)
+            left, under = np.floor((low - page_low) * scale).clip(0).astype(int)
+            right, over = np.ceil((high - page_low) * scale).clip(0).astype(int)
+            tall = by_itself.shape[0]
+            inside = np.s_[max(0, tall - over) : max(0, tall - under), left:right]
+            # Text that lies hidden beneath a scan is no matter.
+            if differs(instructions[: draws[-1].index + 1])[inside].sum() > _STRAY:
+                return "something else is seen between the pictures on this page"
+        if covered < MOST_COVER and differs(instructions).mean() > MOST_OTHER:
+            return "this page is typeset and not scanned"
     density = np.max([draw.density for draw in draws], axis=0)
     columns, rows = (int(n) for n in np.maximum(1, np.rint(density * (high - low))))
     across, up = (density * POINTS / float(page.obj.get("/UserUnit", 1))).tolist()
     return Scan(draws, low, high, (columns, rows), (round(across, 3), round(up, 3)))
 
 
-def _painted(page: Any, instructions: Sequence[Any]) -> tuple[list[Draw], list[tuple[int, int]]]:
-    """The pictures that a page paints; and the instructions that show text, with its length."""
+def _painted(
+    page: Any, instructions: Sequence[Any]
+) -> tuple[list[Draw], list[tuple[int, int]], set[int]]:
+    """The pictures that a page paints; where it shows text, with its length; where it draws."""
     named = page.get_resources().get("/XObject", {})
     images = {name: one for name, one in named.items() if one.get("/Subtype") == "/Image"}
     draws: list[Draw] = []
     shown: list[tuple[int, int]] = []
+    others: set[int] = set()
     now, mode = np.eye(3), 0
     kept: list[tuple[Matrix, int]] = []
     for index, one in enumerate(instructions):
@@ -167,7 +202,54 @@ def _painted(page: Any, instructions: Sequence[Any]) -> tuple[list[Draw], list[t
             shown.append((index, _length(one.operands[-1])))
         elif what == "Do" and (name := str(one.operands[0])) in images:
             draws.append(Draw(index, name, images[name], now))
-    return draws, shown
+        elif what == "Do" or what in _DRAWING:
+            others.add(index)
+    return draws, shown, others
+
+
+def _without(instructions: Sequence[Any], left_out: set[int]) -> list[Any]:
+    """The instructions without some that paint; the clipping of paths stays."""
+    pikepdf = optional("pikepdf", "pdf")
+    nothing = pikepdf.ContentStreamInstruction([], pikepdf.Operator("n"))
+    shapes = {what for what in _DRAWING if len(what) <= 2 and what != "sh"}
+    return [
+        nothing if index in left_out and str(one.operator) in shapes else one
+        for index, one in enumerate(instructions)
+        if index not in left_out or str(one.operator) in shapes
+    ]
+
+
+def _check(image: Any, name: str) -> None:
+    """Refuse a picture that is cut off, or cannot be as large as it says."""
+    columns, rows = int(image.Width), int(image.Height)
+    bits = 1 if image.get("/ImageMask", False) else int(image.get("/BitsPerComponent", 8))
+    raw = image.read_raw_bytes()
+    check_size("pdf", columns, rows, bits=bits, stored=len(raw), name=name)
+    filters = image.get("/Filter", [])
+    pikepdf = optional("pikepdf", "pdf")
+    names = [str(one) for one in filters] if isinstance(filters, pikepdf.Array) else [str(filters)]
+    if names != ["/DCTDecode"]:
+        return
+    if raw.rfind(b"\xff\xd9") < len(raw) // 2:
+        raise ImageError(f"{name}: {DAMAGED} (a JPEG without an end)")
+    found = _jpeg_size(raw)
+    if found is not None and columns * rows > 2 * found[0] * found[1]:
+        raise ImageError(
+            f"{name}: a picture says that it has {columns}x{rows} pixels, and has "
+            f"{found[0]}x{found[1]}: damaged, or a decompression bomb; get the file again"
+        )
+
+
+def _jpeg_size(raw: bytes) -> tuple[int, int] | None:
+    """Columns and rows that a JPEG's frame says; None where there is no frame."""
+    at = 2
+    while at + 9 <= len(raw) and raw[at] == 0xFF:
+        marker = raw[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(raw[at + 7 : at + 9]), int.from_bytes(raw[at + 5 : at + 7])
+        filling = marker == 0xFF
+        at += 1 if filling else 2 + int.from_bytes(raw[at + 2 : at + 4])
+    return None
 
 
 def _length(text: Any) -> int:
@@ -194,7 +276,7 @@ def rendered_scan(pdf: Any, page: Any, instructions: Sequence[Any], scan: Scan, 
     pikepdf = optional("pikepdf", "pdf")
     columns, rows = scan.size
     grey = all(_is_grey(draw.image) for draw in scan.draws)
-    check_size("pdf", columns, rows, bits=8 if grey else 24, stored=None, name=name)
+    check_size("pdf", columns, rows, bits=8 if grey else 24, stored=scan.stored, name=name)
     scale = np.array([columns, rows]) / (scan.high - scan.low)
     to_pixels = np.array([[scale[0], 0, 0], [0, scale[1], 0], [*(-scan.low * scale), 1]])
     matrices = {draw.index: _snapped(draw.matrix @ to_pixels) for draw in scan.draws}
@@ -209,48 +291,18 @@ def rendered_scan(pdf: Any, page: Any, instructions: Sequence[Any], scan: Scan, 
     body: list[bytes] = []
     for index, one in enumerate(instructions):
         if index in matrices:
-            painting = f"q {operands(matrices[index])} cm {one.operands[0]} Do Q"
-            body.append(painting.encode())
+            placed = f"q {operands(matrices[index])} cm {one.operands[0]} Do Q"
+            body.append(placed.encode())
         elif str(one.operator) in _COLOURS:
             body.append(pikepdf.unparse_content_stream([one]))
     sheet.Contents = alone.make_stream(b"\n".join(body))
-    return _painting(alone, 1.0, grey=grey)
-
-
-def operands(matrix: Matrix) -> str:
-    """The six numbers of a matrix, as PDF writes them."""
-    return " ".join(f"{number:.9f}".rstrip("0").rstrip(".") for number in matrix[:, :2].flat)
-
-
-def add_page(pdf: Any, width: float, height: float) -> Any:
-    """A new page of a document, of any size."""
-    pikepdf = optional("pikepdf", "pdf")
-    sheet = pikepdf.Dictionary(
-        Type=pikepdf.Name.Page,
-        MediaBox=pikepdf.Array([0, 0, width, height]),
-        Resources=pikepdf.Dictionary(),
-    )
-    pdf.pages.append(pikepdf.Page(pdf.make_indirect(sheet)))
-    return pdf.pages[-1]
-
-
-def instructions_of(page: Any) -> list[Any]:
-    """What is on a page, parsed."""
-    return list(optional("pikepdf", "pdf").parse_content_stream(page))
+    return painting(alone, 1.0, grey=grey)
 
 
 def _snapped(matrix: Matrix) -> Matrix:
     """A matrix to pixels whose numbers are whole where only rounding kept them from it."""
     whole = np.rint(matrix)
     return np.where(np.abs(matrix - whole) < 1e-2, whole, matrix)
-
-
-def rendered_page(page: Any) -> Array:
-    """A page as it is seen, at `TYPESET_DPI`: (H, W, 1) or (H, W, 3) of uint8."""
-    pikepdf = optional("pikepdf", "pdf")
-    alone = pikepdf.new()
-    alone.pages.append(page)
-    return _painting(alone, TYPESET_DPI / POINTS, grey=False)
 
 
 def _is_grey(image: Any) -> bool:
@@ -261,28 +313,3 @@ def _is_grey(image: Any) -> bool:
         family = str(space[0])
         return family == "/CalGray" or (family == "/ICCBased" and int(space[1].N) == 1)
     return str(space) == "/DeviceGray"
-
-
-def _painting(pdf: Any, scale: float, *, grey: bool) -> Array:
-    """The only page of a document as pdfium paints it."""
-    pdfium = optional("pypdfium2", "pdf")
-    file = io.BytesIO()
-    pdf.save(file)
-    with _PDFIUM:
-        document = pdfium.PdfDocument(file.getvalue())
-        try:
-            page = document[0]
-            # A picture that pdfium cannot decode is left out of the painting without a word.
-            for one in page.get_objects(filter=[_IMAGE]):
-                one.get_bitmap()
-            bitmap = page.render(scale=scale, grayscale=grey, rev_byteorder=True)
-            samples: Array = np.array(bitmap.to_numpy())
-            bitmap.close()
-        finally:
-            document.close()
-    samples = samples[..., None] if samples.ndim == 2 else samples[..., :3]
-    if samples.shape[2] == 3 and all(
-        bool((samples[..., 0] == samples[..., other]).all()) for other in (1, 2)
-    ):
-        samples = np.ascontiguousarray(samples[..., :1])
-    return samples

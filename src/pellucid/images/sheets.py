@@ -18,9 +18,10 @@ from PIL import Image
 
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import decoding
+from pellucid.images.painting import POINTS, add_page, instructions_of, operands
 from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
-from pellucid.images.scans import POINTS, Scan, add_page, instructions_of, operands
+from pellucid.images.scans import Scan
 
 QUALITIES = (85, 75, 65, 55, 45)
 """Of JPEG; the first that makes a scan no larger than it was, or the last."""

@@ -17,8 +17,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pellucid import __version__
-from pellucid.errors import OptionError
+from pellucid.errors import ImageError, OptionError
 from pellucid.images import KINDS, Picture, pages, write
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
@@ -53,6 +55,7 @@ class FileResult:
         structure: How far what was removed follows edges (`residual.structure`); None where it was
             not asked for, or cannot be told.
         ink: Share of the ink that is gone from a page; None where the model is not for pages.
+        kept: The page stays as it came, for a reason that is among the warnings.
     """
 
     input: str
@@ -67,6 +70,7 @@ class FileResult:
     floats: bool = False
     structure: float | None = None
     ink: float | None = None
+    kept: bool = False
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -130,7 +134,7 @@ def denoise_files(
     work = plan(inputs, out)
     if residual is not None:
         work = [_with_residual(job, str(residual), str(out)) for job in work]
-    share = threads or max(1, available_threads() // jobs)
+    share = threads or max(1, available_threads() // min(jobs, len(work)))
 
     def opened(name: str | Path | Runner | Twins) -> Twins:
         return open_twins(name, device=device, threads=share, ensemble=ensemble)
@@ -168,6 +172,7 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
                 "error": result.error,
                 **({} if result.structure is None else {"structure": _rounded(result.structure)}),
                 **({} if result.ink is None else {"ink_removed": _rounded(result.ink)}),
+                **({"kept": True} if result.kept else {}),
             }
             for result in results
         ],
@@ -243,8 +248,11 @@ class _How:
     def restored(self, picture: Picture, notes: list[str]) -> tuple[Picture, float | None]:
         """A picture made clean, unless it is to be left as it is; the share of ink that went."""
         page = f"page {picture.page[0] + 1}: " if picture.page[1] > 1 else ""
-        if picture.untouched:
-            notes.append(f"{page}{picture.untouched}; it stays as it is")
+        why = picture.untouched
+        if page and picture.samples.dtype.kind == "f" and not np.isfinite(picture.samples).any():
+            why = "all samples are NaN or infinite"
+        if why:
+            notes.append(f"{page}{why}; it stays as it is")
             return picture, None
         runner = self.suited(picture)
         clean = restore_picture(picture, runner, self.strength, tile=self.tile, warn=notes.append)
@@ -255,9 +263,10 @@ class _How:
                 f"{page}this does not look like print on paper, which '{runner.name}' is for; for "
                 "photographs leave --model out"
             )
+        clean = self.finished(clean)
         ink = ink_lost(picture.samples, clean.samples)
         if not ink.lost or self.force:
-            return self.finished(clean), ink.removed
+            return clean, ink.removed
         top, left, height, width = ink.lost[0]
         places = f"{len(ink.lost)} places, the largest " if len(ink.lost) > 1 else ""
         notes.append(
@@ -292,8 +301,10 @@ def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:
     return [replace(result, seconds=time.perf_counter() - began, error=why)]
 
 
-def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> float | None:
-    """Write what was removed of a page; how much structure there is in it."""
+def _removed(
+    before: Picture, after: Picture, job: Job, notes: list[str], *, page: bool
+) -> float | None:
+    """Write what was removed of a picture; how much structure there is in it."""
     assert job.residual is not None
     place = Path(job.residual)
     if before.page[1] > 1:
@@ -301,7 +312,11 @@ def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> flo
     if job.makes_folders:
         place.parent.mkdir(parents=True, exist_ok=True)
     write(place, residual_of(before, after, signed=kind_of(place) == "tiff"))
-    found = structure(before.samples, after.samples)
+    left = after.samples
+    if page and left.shape == before.samples.shape:
+        # Faded print that gets darker follows its own edges; what could be lost is ink.
+        left = np.maximum(left, before.samples)
+    found = structure(before.samples, left)
     if found is not None and found >= SUSPICIOUS:
         notes.append(
             f"what was removed follows the edges ({found:.2f} of 1): detail may have gone with the "
@@ -311,17 +326,37 @@ def _removed(before: Picture, after: Picture, job: Job, notes: list[str]) -> flo
 
 
 def _page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileResult]:
-    """One page restored, and what is to be told of it."""
+    """One page restored, and what is to be told of it; one that cannot be stays as it is.
+
+    Raises:
+        ImageError: It is the only one of its file.
+    """
+    try:
+        if picture.error:
+            raise ImageError(picture.error)
+        return _clean_page(picture, job, how)
+    except ImageError as error:
+        number, of = picture.page
+        if of == 1:
+            raise
+        why = str(error) if picture.error else f"{job.source}, page {number + 1}: {error}"
+        return picture, FileResult(job.source, job.target, error=f"{why}; the page stays as it is")
+
+
+def _clean_page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileResult]:
     notes: list[str] = []
     sigma = estimate_sigma(picture.samples)
     clean, ink = how.restored(picture, notes)
+    kept = clean is picture and how.strength > 0
     removed = difference(picture.samples, clean.samples)
     clean = clean if removed or clean.bits != picture.bits else picture
     megapixels = picture.height * picture.width / 1e6
-    follows = None if job.residual is None else _removed(picture, clean, job, notes)
+    follows = None
+    if job.residual is not None:
+        follows = _removed(picture, clean, job, notes, page=ink is not None)
     told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
     floats = picture.samples.dtype.kind == "f"
-    return clean, replace(told, floats=floats, structure=follows, ink=ink)
+    return clean, replace(told, floats=floats, structure=follows, ink=ink, kept=kept)
 
 
 def _unfinished(job: Job, how: _How) -> Unfinished | None:
@@ -340,10 +375,12 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
     results: list[FileResult] = []
     began = time.perf_counter()
     waiting = _unfinished(job, how)
+    # In a PDF a page that cannot be read can stay; other files are written anew.
+    stays_pdf = Path(job.target).suffix.lower() in KINDS["pdf"].suffixes
 
     def restored() -> Iterator[Picture]:
         found = 0
-        for picture in pages(source):
+        for picture in pages(source, lenient=stays_pdf):
             store = waiting if picture.page[1] > 1 else None
             kept = store.find(picture) if store else None
             if kept is not None:
@@ -356,7 +393,7 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
                 clean, result = _page(picture, job, how)
                 if job.makes_folders:
                     Path(str(job.target)).parent.mkdir(parents=True, exist_ok=True)
-                if store is not None:
+                if store is not None and result.error is None:
                     store.keep(picture, clean, asdict(result))
                 if found:
                     note = f"{found} pages were done by a run that was stopped, and were kept"
@@ -376,12 +413,19 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
             sys.stdout.buffer.flush()
         else:
             write(Path(job.target), whole, kind=kind)
-    except Exception:
-        if waiting is not None:
+    except Exception as error:
+        # On a full disk the finished pages wait for the next run; for a damaged file there is none.
+        full = getattr(error.__cause__ or error, "errno", None) is not None
+        if waiting is not None and not full:
             waiting.clear()
         raise
     if waiting is not None:
         waiting.clear()
+    if how.binarize and job.target != STREAM:
+        title, bits = (stored := KINDS[kind_of(job.target)]).title, stored.bits
+        if 1 not in bits and any(not result.floats for result in results):
+            note = f"{title} has no pictures of one bit: this one is black and white in 8"
+            results[0] = replace(results[0], warnings=(*results[0].warnings, note))
     # Pages are not written one at a time by every format, so they share the time by their size.
     seconds = time.perf_counter() - began
     total = sum(result.megapixels or 0.0 for result in results)

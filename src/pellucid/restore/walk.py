@@ -110,7 +110,7 @@ def identity(path: str) -> str:
 def reason(error: BaseException, source: str) -> str:
     """Why one of many files could not be done, in one line."""
     if isinstance(error, PellucidError):
-        return str(error)
+        return str(error) if source in str(error) else f"{source}: {error}"
     if isinstance(error, OSError):
         return f"{error.filename or source}: {error.strerror or error}"
     if isinstance(error, MemoryError):
