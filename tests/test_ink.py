@@ -194,6 +194,21 @@ def test_a_page_that_is_black_and_white_already_takes_one_bit_too(tmp_path: Path
     np.testing.assert_array_equal(images.read(target).samples, sheet)
 
 
+@pytest.mark.parametrize(("strength", "bits"), [("1", 1), ("0.5", 8)])
+def test_a_one_bit_page_stays_one_at_full_strength(
+    tmp_path: Path, strength: str, bits: int
+) -> None:
+    dimmed = networks.pointwise(tmp_path / "dim.onnx", "Mul", 0.9, card=CARD)
+    sheet = np.where(page() < 128, 0, 255).astype(np.uint8)
+    images.write(tmp_path / "in.tif", Picture(sheet, bits=1))
+    target = tmp_path / "out.tif"
+    run = denoise(tmp_path / "in.tif", "-o", target, "--model", dimmed, "--strength", strength)
+    assert run.exit_code == 0, run.output
+    made = images.read(target)
+    assert made.bits == bits
+    assert np.array_equal(made.samples, sheet) == (bits == 1)
+
+
 @pytest.mark.parametrize(("suffix", "bits"), [(".png", 1), (".tif", 1), (".pdf", 1), (".jpg", 8)])
 def test_pages_become_black_and_white(tmp_path: Path, suffix: str, bits: int) -> None:
     if suffix == ".pdf":

@@ -108,7 +108,8 @@ def restore_picture(
 ) -> Picture:
     """The picture with restored samples of the same dtype, and all else as it was.
 
-    A one-bit picture that has greys now comes back with 8 bits.
+    A one-bit page through a model for pages stays one, so that its file stays small; any other
+    one-bit picture that has greys now comes back with 8 bits.
 
     Args:
         picture: Any picture; NaN stay where they are.
@@ -126,6 +127,9 @@ def restore_picture(
         runner = runner.suited(1 if is_grey(picture.samples) else 3)
     samples = np.empty(picture.samples.shape, picture.samples.dtype)
     _restore(picture.samples, samples, runner, strength, tile, warn or _warn)
+    if picture.bits == 1 and strength == 1 and runner.metadata.get("ink"):
+        for rows in bands(picture.height, picture.width):
+            samples[rows] = np.where(samples[rows] < 128, np.uint8(0), np.uint8(255))
     how = f"Denoised by pellucid {__version__}, model {runner.name}"
     how += f", strength {strength:g}." if strength < 1 else "."
     return replace(picture.with_samples(samples), derivation=how)
