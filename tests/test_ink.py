@@ -194,6 +194,29 @@ def test_a_page_that_is_black_and_white_already_takes_one_bit_too(tmp_path: Path
     np.testing.assert_array_equal(images.read(target).samples, sheet)
 
 
+def test_print_too_pale_to_become_black_is_kept_and_told(tmp_path: Path) -> None:
+    same = networks.pointwise(tmp_path / "same.onnx", "Mul", 1.0, card=CARD)
+    source, told = tmp_path / "in.png", tmp_path / "told.json"
+    images.write(source, page(ink=215))
+
+    def run(*more: str) -> tuple[str, float, np.ndarray]:
+        options = ("--model", same, "--json", told, "--overwrite", *more)
+        made = denoise(source, "-o", tmp_path / "out.png", *options)
+        assert made.exit_code == 0, made.output
+        share = json.loads(told.read_text())["files"][0]["ink_removed"]
+        return made.output, share, images.read(tmp_path / "out.png").samples
+
+    said, share, samples = run()
+    assert (share, "lost" in said) == (0, False)
+    said, share, samples = run("--binarize")
+    assert "print may be lost" in said
+    np.testing.assert_array_equal(samples, page(ink=215))
+    said, share, samples = run("--binarize", "--force")
+    assert share == 1
+    assert "100% of the ink is too pale to become black" in said
+    assert (samples == 255).all()
+
+
 @pytest.mark.parametrize(("strength", "bits"), [("1", 1), ("0.5", 8)])
 def test_a_one_bit_page_stays_one_at_full_strength(
     tmp_path: Path, strength: str, bits: int

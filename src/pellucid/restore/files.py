@@ -35,6 +35,9 @@ from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
 from pellucid.restore.walk import STREAM, Job, identity, plan, reason
 
+MUCH = 0.05
+"""Share of a page's ink whose loss to black and white is told."""
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -263,10 +266,18 @@ class _How:
                 f"{page}this does not look like print on paper, which '{runner.name}' is for; for "
                 "photographs leave --model out"
             )
-        clean = self.finished(clean)
         ink = ink_lost(picture.samples, clean.samples)
+        if self.binarize and not ink.lost:
+            # What is left in grey may be too pale to become black.
+            clean = self.finished(clean)
+            ink = ink_lost(picture.samples, clean.samples)
         if not ink.lost or self.force:
-            return clean, ink.removed
+            if self.binarize and ink.removed >= MUCH:
+                notes.append(
+                    f"{page}{ink.removed:.0%} of the ink is too pale to become black; leave "
+                    "--binarize out to keep it grey"
+                )
+            return self.finished(clean), ink.removed
         top, left, height, width = ink.lost[0]
         places = f"{len(ink.lost)} places, the largest " if len(ink.lost) > 1 else ""
         notes.append(
@@ -277,7 +288,7 @@ class _How:
 
     def finished(self, clean: Picture) -> Picture:
         """The picture as it is written: black and white where that was asked for."""
-        if not self.binarize or clean.samples.dtype.kind == "f":
+        if not self.binarize or clean.bits == 1 or clean.samples.dtype.kind == "f":
             return clean
         icc = clean.icc if clean.channels == 1 else None
         return replace(clean, samples=binarize(clean.samples), bits=1, alpha=None, icc=icc)
