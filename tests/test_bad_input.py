@@ -252,6 +252,9 @@ def test_an_npz_that_holds_no_pictures(kind: str, tmp_path: Path, command: Comma
 # Names, keys and numbers
 
 
+CODED = ("--set", "model.code_size=4", "--set")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -290,6 +293,13 @@ def test_an_npz_that_holds_no_pictures(kind: str, tmp_path: Path, command: Comma
         (["train", "digits", "-o", "run", "--set", "model.convs=1.5"], "a whole number"),
         (["train", "digits", "-o", "run", "--set", "model.norm=3"], "'batch'"),
         (["train", "digits", "-o", "run", "--set", "train.seed=-1"], "train.seed"),
+        (["train", "digits", "-o", "run", "--set", f"train.seed={10**23}"], "train.seed"),
+        (["train", "digits", "-o", "run", "--set", "train.learning_rate=inf"], "learning_rate"),
+        (["train", "digits", "-o", "run", "--set", "data.size=100000000"], "data.size"),
+        (["train", "digits", "-o", "run", "--set", f"model.code_size={10**18}"], "code_size"),
+        (["train", "digits", "-o", "run", *CODED, "model.image_size=[-4,4]"], "image_size"),
+        (["train", "digits", "-o", "run", "--set", "train.start=phot"], "did you mean 'photo'"),
+        (["export", "photoo", "-o", "a.onnx"], "did you mean 'photo'"),
         (["train", "digits", "-o", "run", "--set", "model.down=maxx"], "'max'"),
         (["train", "digits", "-o", "run", "--set", "damage.with=gaussian:25"], "25/255"),
         (["train", "digits", "-o", "run", "--set", "data.name=digitz"], "'digits'"),

@@ -33,17 +33,17 @@ def test_halves_pay_where_they_are_clearly_faster(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     seconds = {torch.bfloat16: 1.0, torch.float32: slower}
-    monkeypatch.setattr(machine, "_seconds", seconds.__getitem__)
+    monkeypatch.setattr(machine, "_seconds", lambda *kinds: [seconds[kind] for kind in kinds])
     assert machine.halves_pay(CPU) is pays
 
 
 def test_the_cpu_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    asked: list[torch.dtype] = []
+    asked: list[tuple[torch.dtype, ...]] = []
     real = machine._seconds
-    monkeypatch.setattr(machine, "_seconds", lambda dtype: asked.append(dtype) or real(dtype))
+    monkeypatch.setattr(machine, "_seconds", lambda *kinds: asked.append(kinds) or real(*kinds))
     assert machine.halves_pay(CPU) == machine.halves_pay(CPU)
-    assert sorted(map(str, asked)) == ["torch.bfloat16", "torch.float32"]
+    assert asked == [(torch.bfloat16, torch.float32)]
 
 
 def test_a_resumed_run_keeps_its_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

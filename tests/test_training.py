@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +198,7 @@ def test_an_absent_device_is_named() -> None:
 KILLED = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, {tests!r})
 from test_training import taught
 taught(Path(sys.argv[1]), epochs=6, ema=0.9, schedule="cosine", resume=True)
@@ -313,6 +315,37 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state.pop("state_dict"),
+        lambda state: state["state_dict"].update({next(iter(state["state_dict"])): torch.ones(3)}),
+        lambda state: state.pop("optimizer_states"),
+        lambda state: state.update(loops="x"),
+        lambda state: state["pellucid"].update(history=[{"a": 1}]),
+        lambda state: state["pellucid"].update(history="abc"),
+        lambda state: state["pellucid"].update(history=[]),
+        lambda state: state["pellucid"].update(settings=[1]),
+        lambda state: state["pellucid"]["settings"].update(newer=3),
+        lambda state: state["pellucid"].update(best="x"),
+        lambda state: state["pellucid"].update(average=4),
+    ],
+)
+def test_a_state_that_opens_but_does_not_fit_is_refused_in_a_line(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], object]
+) -> None:
+    open_ended = {"schedule": "rsqrt"}
+    taught(tmp_path, epochs=2, **open_ended)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    state["pellucid"]["settings"]["epochs"] = 4
+    torch.save(state, tmp_path / "last.ckpt")
+    spoil(state)
+    torch.save(state, tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed from") as error:
+        taught(tmp_path, resume=True, epochs=4, **open_ended)
+    assert "\n" not in str(error.value)
+
+
 def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     taught(tmp_path)
     with pytest.raises(OptionError, match="learning_rate changed"):
@@ -382,6 +415,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         f"""
 import sys
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from test_training import data, parse, small, train, Train
 import os

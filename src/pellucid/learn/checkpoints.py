@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,11 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """
     source = Path(path)
     if not source.exists():
-        raise CheckpointError(f"there is no model file {source}")
+        near = get_close_matches(
+            str(path), [file.stem for file in SHIPPED.glob("*.safetensors")], 1
+        )
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise CheckpointError(f"there is no model file {source}{hint}")
     if source.suffix.lower() == ".onnx":
         raise CheckpointError(
             f"{source} is an exported model, which only restores; give the checkpoint "

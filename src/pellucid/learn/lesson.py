@@ -99,6 +99,7 @@ class Lesson(pl.LightningModule):
             val_rmse, lr, seconds.
         best: The lowest validation loss so far.
         shown: Clean, damaged and restored validation pictures of the last epoch, on the CPU.
+        started: What was kept of it, if anything, is taken up.
         halves: It computes in bfloat16 where that loses nothing.
     """
 
@@ -122,6 +123,7 @@ class Lesson(pl.LightningModule):
         self.halves = halves
         self.history: list[Row] = []
         self.best = math.inf
+        self.started = False
         self.average: dict[str, Tensor] | None = None
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
         self._check(data)
@@ -176,6 +178,10 @@ class Lesson(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Move all pixels to the device once."""
         self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
+
+    def on_train_start(self) -> None:
+        """From here on nothing is read from an earlier state."""
+        self.started = True
 
     def on_train_epoch_start(self) -> None:
         """Shuffle, and tell the model how far it is, by epoch number alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import time
 from functools import cache
 
@@ -35,7 +36,7 @@ def device(wanted: str = "auto") -> torch.device:
 def halves_pay(on: torch.device) -> bool:
     """Whether the device computes a convolution faster in bfloat16 than in float32.
 
-    A CPU is timed, for some 20 ms: one that has the instructions may still need twice as long
+    A CPU is timed, for some 40 ms: one that has the instructions may still need twice as long
     (an Intel Xeon with avx512_bf16: 168 against 328 GFLOP/s; an AMD one: twice as fast).
     Without the instructions bfloat16 is emulated, and not worth the question.
     """
@@ -43,21 +44,28 @@ def halves_pay(on: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if on.type == "cpu":
         has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return bool(has) and 1.2 * _seconds(torch.bfloat16) < _seconds(torch.float32)
+        if not has:
+            return False
+        half, full = _seconds(torch.bfloat16, torch.float32)
+        return 1.2 * half < full
     return False
 
 
 @torch.no_grad()
-def _seconds(dtype: torch.dtype) -> float:
-    """The shortest of several convolutions on the CPU, 115 MFLOP each."""
-    pictures = torch.ones(8, 32, 28, 28, dtype=dtype).to(memory_format=torch.channels_last)
-    kernel = torch.ones(32, 32, 3, 3, dtype=dtype)
-    taken = []
-    for _ in range(8):
-        started = time.perf_counter()
-        F.conv2d(pictures, kernel, padding=1)
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+def _seconds(*kinds: torch.dtype) -> list[float]:
+    """The shortest of many convolutions on the CPU, 115 MFLOP each, in each kind of number.
+
+    They take turns, so that other work beside them slows all kinds alike.
+    """
+    pictures = torch.ones(8, 32, 28, 28).to(memory_format=torch.channels_last)
+    given = [(pictures.to(kind), torch.ones(32, 32, 3, 3, dtype=kind)) for kind in kinds]
+    taken = [math.inf] * len(kinds)
+    for _ in range(24):
+        for i, (images, kernel) in enumerate(given):
+            started = time.perf_counter()
+            F.conv2d(images, kernel, padding=1)
+            taken[i] = min(taken[i], time.perf_counter() - started)
+    return taken
 
 
 def memory_format(on: torch.device) -> torch.memory_format:

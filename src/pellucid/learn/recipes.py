@@ -42,7 +42,7 @@ class Data(_Section):
 
     name: str
     channels: Literal[1, 3] | None = None
-    size: int | None = Field(None, ge=1)
+    size: int | None = Field(None, ge=1, le=16_384)
     limit: int | None = Field(None, ge=1)
 
 
@@ -84,7 +84,8 @@ class Train(_Section):
         ema: Decay of an exponential moving average of the weights, which is then what is judged
             and kept; None keeps the last step's weights.
         patience: Stop after so many epochs without a better validation loss; None never does.
-        precision: 'auto' asks the machine; 'float32' or 'bfloat16'.
+        precision: 'auto' times both on the machine; 'float32' or 'bfloat16' give the same weights
+            wherever these are computed alike.
         seed: Decides weights, order, crops and damage, each apart.
         start: A model to begin from in place of random weights: a shipped name, a checkpoint or a
             run folder. Grey may begin colour and colour grey. Its units that never open
@@ -99,7 +100,7 @@ class Train(_Section):
     exposed: float = Field(0.0, ge=0, le=1)
     loss: Literal["mse", "bce", "l1", "charbonnier", "psnr"] | None = None
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["constant", "cosine", "step", "rsqrt"] = "constant"
     warmup: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -107,7 +108,7 @@ class Train(_Section):
     ema: float | None = Field(None, gt=0, lt=1)
     patience: int | None = Field(None, ge=1)
     precision: Precision = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     start: str | None = None
 
     def continues(self, before: Train, done: int) -> bool:

@@ -37,6 +37,8 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 warnings.filterwarnings("ignore", module="lightning")
 
 WEIGHTS = "model.safetensors"
+ROW = ("epoch", "train_loss", "val_loss", "val_psnr", "val_ssim", "val_rmse", "lr", "seconds")
+"""What the history tells of each epoch."""
 STATE = "last.ckpt"
 
 
@@ -207,8 +209,20 @@ def _fit(trainer: pl.Trainer, lesson: Lesson, state: Path | None) -> None:
         if trainer.interrupted:
             raise KeyboardInterrupt from stop
         raise
+    except Exception as error:
+        if state is None or lesson.started:
+            raise
+        raise _not_resumable(state, error) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _not_resumable(state: Path, error: Exception) -> CheckpointError:
+    said = " ".join(str(error).split())[:100] or type(error).__name__
+    return CheckpointError(
+        f"{state} cannot be resumed from: it is damaged, or of another version ({said}); start "
+        "again without --resume, into another folder"
+    )
 
 
 def _begun(state: Path) -> dict[str, Any]:
@@ -218,16 +232,15 @@ def _begun(state: Path) -> dict[str, Any]:
             # torch comments on a stranger's pickle, besides refusing it.
             warnings.simplefilter("ignore")
             kept = torch.load(state, map_location="cpu", weights_only=True)["pellucid"]
-        return {
-            "history": kept["history"],
-            "settings": kept["settings"],
-            "halves": kept.get("halves"),
-        }
+        history = [{name: float(row[name]) for name in ROW} for row in kept["history"]]
+        if not history or not isinstance(kept["best"], float):
+            raise ValueError("no epoch is told of")
+        Train.model_validate(kept["settings"])
+        if kept["average"] is not None:
+            dict(kept["average"])
     except Exception as error:
-        raise CheckpointError(
-            f"{state} cannot be resumed from ({' '.join(str(error).split())[:100]}); "
-            "start again without --resume, into another folder"
-        ) from error
+        raise _not_resumable(state, error) from error
+    return {name: kept.get(name) for name in ("history", "settings", "halves")}
 
 
 def _halves(settings: Train, begun: dict[str, Any] | None, on: torch.device) -> bool:

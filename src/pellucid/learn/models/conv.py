@@ -27,6 +27,8 @@ from pellucid.learn.models.blocks import (
     initialise,
 )
 
+LARGEST_CODE, LARGEST_SIDE = 2**20, 2**14
+
 
 class ConvAutoencoder(Autoencoder):
     """Convolutions and pooling down to a code, the mirror of that back to an image.
@@ -229,8 +231,13 @@ def _check_mirror(
             "give code_channels (a spatial code) or code_size (a dense one), not both"
         )
     for what, count in (("code_channels", code_channels), ("code_size", code_size)):
-        if count is not None and count < 1:
-            raise OptionError(f"{what} is {count}; it must be at least 1, or None")
+        if count is not None and not 1 <= count <= LARGEST_CODE:
+            raise OptionError(
+                f"{what} is {count}; from 1 to {LARGEST_CODE:,} are possible, or None"
+            )
+    sides = (image_size,) if isinstance(image_size, int) else image_size or ()
+    if any(not 1 <= side <= LARGEST_SIDE for side in sides):
+        raise OptionError(f"image_size is {image_size}; sides go from 1 to {LARGEST_SIDE:,} pixels")
     if code_size and not image_size:
         raise OptionError(
             f"a dense code of {code_size} numbers is bound to one image size; "
