@@ -210,7 +210,8 @@ def test_damage_saves_pairs_that_can_be_judged(
     shutil.rmtree(out)
     command.done(*given, "--seed", 3)
     assert np.array_equal(samples(out / "damaged/1.png"), spoilt)
-    command.done(*given, "--seed", 4)
+    assert "3 of them there already" in command.done(*given, "--seed", 3)
+    command.refused(*given, "--seed", 4, says="seed 3")
     assert np.array_equal(samples(out / "damaged/1.png"), spoilt), "what is there is kept"
     command.done(*given, "--seed", 4, "--overwrite")
     assert not np.array_equal(samples(out / "damaged/1.png"), spoilt)

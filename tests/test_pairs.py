@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pellucid import images
-from pellucid.errors import OptionError, PellucidError
+from pellucid.errors import DataError, OptionError, PellucidError
 from pellucid.images import Picture
 from pellucid.learn.damage import parse
 from pellucid.learn.datasets import load
@@ -21,7 +21,9 @@ def read(path: Path) -> np.ndarray:
 
 
 def tree(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """The files below a folder but for the note on what was done."""
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if name != "damage.txt")
 
 
 def test_both_versions_lie_side_by_side_with_the_tree_kept(tmp_path: Path) -> None:
@@ -111,12 +113,26 @@ def test_a_second_run_skips_what_is_done(tmp_path: Path) -> None:
     save_pairs(tmp_path / "in", tmp_path / "out", "gaussian:0.1")
     (tmp_path / "out/damaged/b.png").unlink()
     before = read(tmp_path / "out/damaged/a.png")
-    results = save_pairs(tmp_path / "in", tmp_path / "out", "gaussian:0.5")
+    results = save_pairs(tmp_path / "in", tmp_path / "out", "gaussian:0.1")
     assert [result.skipped for result in results] == [True, False]
     assert np.array_equal(before, read(tmp_path / "out/damaged/a.png"))
     results = save_pairs(tmp_path / "in", tmp_path / "out", "gaussian:0.5", overwrite=True)
     assert not any(result.skipped for result in results)
     assert not np.array_equal(before, read(tmp_path / "out/damaged/a.png"))
+
+
+def test_pairs_of_another_damage_or_seed_are_not_taken_for_done(tmp_path: Path) -> None:
+    images.write(tmp_path / "a.png", np.full((9, 9), 99, np.uint8))
+    save_pairs(tmp_path / "a.png", tmp_path / "out", "gaussian:0.1")
+    first = (tmp_path / "out/damaged/a.png").read_bytes()
+    for damage, seed in (("salt_pepper:0.5", 0), ("gaussian:0.1", 1)):
+        with pytest.raises(DataError, match=r"holds pairs made with gaussian:0\.1, seed 0"):
+            save_pairs(tmp_path / "a.png", tmp_path / "out", damage, seed=seed)
+    assert (tmp_path / "out/damaged/a.png").read_bytes() == first
+    save_pairs(tmp_path / "a.png", tmp_path / "out", "salt_pepper:0.5", overwrite=True)
+    assert (tmp_path / "out/damaged/a.png").read_bytes() != first
+    (again,) = save_pairs(tmp_path / "a.png", tmp_path / "out", "salt_pepper:0.5")
+    assert again.skipped
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -128,15 +128,20 @@ def damage(
         str, typer.Option("--with", help="What to do to them, e.g. gaussian:0.1+jpeg:40.")
     ],
     seed: Seed = 0,
+    split: Annotated[
+        str, typer.Option("--split", help="Of a data set: train, validation, test or all.")
+    ] = "test",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
 ) -> None:
     """Save clean and damaged versions of pictures as pairs."""
     from pellucid.learn.pairs import save_pairs
 
-    results = save_pairs(inputs, out, spec, seed=seed, overwrite=overwrite)
+    results = save_pairs(inputs, out, spec, seed=seed, split=split, overwrite=overwrite)
     failed = [result for result in results if result.error]
     for result in failed:
         say(str(result.error))
-    print(f"{len(results) - len(failed)} pairs in {out / 'clean'} and {out / 'damaged'}")
+    skipped = sum(result.skipped for result in results)
+    there = f", {skipped} of them there already (--overwrite makes them again)" if skipped else ""
+    print(f"{len(results) - len(failed)} pairs in {out / 'clean'} and {out / 'damaged'}{there}")
     if failed:
         raise typer.Exit(2)

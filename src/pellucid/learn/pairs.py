@@ -2,6 +2,7 @@
 
 ``OUT/clean/NAME`` and ``OUT/damaged/NAME`` are what `datasets.load` reads back as pairs. Each
 file's noise depends on the seed and on its name only, never on the order or on what else is there.
+``OUT/damage.txt`` says what was done, so that pairs of two kinds do not meet.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pellucid.learn.datasets import load
 from pellucid.learn.sources import usable
 
 # Depth of what is read decides the depth of what is written.
+NOTE = "damage.txt"
+
 _SUFFIXES = {"uint8": ".png", "uint16": ".png", "float32": ".tif"}
 
 
@@ -85,11 +88,15 @@ def save_pairs(
         One result for each input; a bad file among many is one with `error`.
 
     Raises:
-        PellucidError: An input does not exist, or the damage is malformed.
+        PellucidError: An input does not exist, the damage is malformed, or `out` holds pairs that
+            were made otherwise.
     """
     made, out = parse(damage), Path(out)
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     jobs = [job for one in given for job in _jobs(one, out, split)]
+    note = f"{made}, seed {seed}\n"
+    if not overwrite:
+        _check_note(out, note)
     results, taken = [], dict[str, str]()
     for job in jobs:
         try:
@@ -99,6 +106,10 @@ def save_pairs(
                     f"{job.input} and {first} would both be saved as {job.stem}; rename one"
                 )
             result = _saved(job, out, made, seed, overwrite)
+            if not result.skipped:
+                (out / NOTE).write_text(note, encoding="utf-8")
+        except OSError as error:
+            result = Pair(job.input, error=f"{out / NOTE}: {error.strerror or error}")
         except PellucidError as error:
             result = Pair(job.input, error=str(error))
         results.append(result)
@@ -170,6 +181,19 @@ def _saved(job: _Job, out: Path, damage: Damage, seed: int, overwrite: bool) -> 
             ) from error
         images.write(target, pictures if len(pictures) > 1 else pictures[0])
     return Pair(job.input, clean, spoiled, described[0])
+
+
+def _check_note(out: Path, note: str) -> None:
+    """Refuse a folder whose pairs were made in another way."""
+    try:
+        found = (out / NOTE).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    if found != note:
+        raise DataError(
+            f"{out} holds pairs made with {found.strip()[:200]}, and these would be made with "
+            f"{note.strip()}; give another folder, or --overwrite"
+        )
 
 
 def _existing(stem: Path) -> Path | None:
