@@ -210,6 +210,11 @@ def test_a_bias_free_residual_network_scales_with_its_input() -> None:
     torch.testing.assert_close(model(3 * image), 3 * model(image))
 
 
+def test_decode_is_declined_by_name_where_there_are_skips() -> None:
+    with pytest.raises(OptionError, match="skips cannot decode a code alone"):
+        create("unet").decode(torch.zeros(1, 4, 2, 2))
+
+
 def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
     model = create("conv", channels=(4,), up="unpool")
     assert isinstance(model, Autoencoder)

@@ -144,6 +144,17 @@ class UNet(Restorer):
         if residual:
             silence(self.last)
 
+    def decode(self, code: Tensor) -> Tensor:
+        """Declined: the skips need the encoder.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(
+            "a model with skips cannot decode a code alone: it needs what its encoder saw at every "
+            "size; use 'conv', 'sparse', 'stacked' or 'variational'"
+        )
+
     @property
     def halo(self) -> int | None:
         """How far a pixel's influence reaches; None under group normalisation."""
