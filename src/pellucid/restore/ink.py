@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 
 from pellucid.images.picture import bands, scaled
 from pellucid.restore.cells import strips
+from pellucid.restore.neighbours import largest, median, smallest
 
 Plane = NDArray[np.uint8]
 
@@ -72,9 +73,8 @@ def ink_lost(before: NDArray[Any], after: NDArray[Any]) -> Ink:
         before: The page as it came, (H, W, C), paper light.
         after: Cleaned, same shape.
     """
-    was, stays = _ink(before), _ink(after).filter(ImageFilter.MaxFilter(NEAR))
-    ink = np.asarray(was) > 0
-    held, kept = _counts(ink), _counts(ink & (np.asarray(stays) > 0))
+    ink = _ink(before) > 0
+    held, kept = _counts(ink), _counts(ink & (largest(_ink(after), NEAR) > 0))
     total = int(held.sum())
     if not total:
         return Ink(0.0, ())
@@ -103,11 +103,11 @@ def grey_cells(samples: NDArray[Any]) -> Plane:
     return grey
 
 
-def _ink(samples: NDArray[Any]) -> Image.Image:
+def _ink(samples: NDArray[Any]) -> Plane:
     """White where ink is, its sides whole cells; no more than a few bytes a pixel at a time."""
     grey = grey_cells(samples)
     # Specks are no ink; what noise is left after that is averaged away.
-    page = Image.fromarray(grey).filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.BoxBlur(1))
+    page = Image.fromarray(median(grey)).filter(ImageFilter.BoxBlur(1))
     calm, paper = np.asarray(page), paper_around(page)
     del grey
     levels = np.zeros(511, np.int64)
@@ -118,14 +118,14 @@ def _ink(samples: NDArray[Any]) -> Image.Image:
     mask = np.empty(calm.shape, np.uint8)
     for rows in strips(calm, CELL):
         first = max(0, rows.start - NEAR // 2)
-        part = Image.fromarray(calm[first : rows.stop + NEAR // 2])
+        part = calm[first : rows.stop + NEAR // 2]
         light, dark = (
-            np.asarray(part.filter(kind(NEAR)), np.int16)[rows.start - first :][: len(calm[rows])]
-            for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
+            ends(part, NEAR)[rows.start - first :][: len(calm[rows])].astype(np.int16)
+            for ends in (largest, smallest)
         )
         is_dark = _darkness(calm, paper, rows) > DARK * contrast
         mask[rows] = 255 * (is_dark & (light - dark > SHARP * contrast))
-    return Image.fromarray(mask)
+    return mask
 
 
 def _darkness(calm: Plane, paper: Plane, rows: slice) -> NDArray[np.int16]:
