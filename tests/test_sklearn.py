@@ -181,7 +181,7 @@ def test_learning_to_undo_noise_is_an_option() -> None:
         ({"image_shape": (64,)}, r"give \(height, width\)"),
         ({"epochs": 0}, "train.epochs"),
         ({"learning_rate": -1}, "learning_rate"),
-        ({"code_size": 0}, "at least 1"),
+        ({"code_size": 0}, "code_size is 0; from 1 to"),
         ({"code_size": 2.5}, "a whole number"),
         ({"damage": "gausian:0.1"}, "did you mean 'gaussian'"),
         ({"device": "tpu"}, "not available"),

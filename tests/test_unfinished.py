@@ -180,7 +180,7 @@ def test_nothing_is_left_of_a_file_that_cannot_be_done(
 
     monkeypatch.setattr(files, "write", consume)
     (result,) = denoise_files(**work)
-    assert result.error == "no space left"
+    assert result.error == f"{result.input}: no space left"
     assert not list(work["out"].parent.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""The orientation inside an EXIF block, read and changed without touching the rest of it.
+"""Orientation and resolution in an EXIF block, read and changed without touching the rest of it.
 
 Pillow would decode and write the whole block anew, and lose makers' private notes. A block is a
 small TIFF: byte order, offset of a directory, entries of 12 bytes, data that they point to.
@@ -9,6 +9,10 @@ from __future__ import annotations
 import struct
 
 ORIENTATION = 0x0112
+ACROSS, DOWN, UNIT = 0x011A, 0x011B, 0x0128
+"""Tags of the resolution."""
+
+EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 PREFIX = b"Exif\x00\x00"
 
 
@@ -62,23 +66,66 @@ def with_orientation(exif: bytes | None, value: int) -> bytes | None:
         changed = bytearray(exif)
         struct.pack_into(place[1], changed, place[0], value)
         return bytes(changed)
-    empty = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
-    return _inserted(exif or empty, value) or _inserted(empty, value)
+    entry = ORIENTATION, 3, 1, struct.pack("<HH", value, 0), struct.pack(">HH", value, 0)
+    return _inserted(exif or EMPTY, entry) or _inserted(EMPTY, entry)
 
 
-def _inserted(exif: bytes, value: int) -> bytes | None:
-    """A block without the tag, given one: its first directory is laid down anew at the end.
+def resolution(exif: bytes | None) -> tuple[float, float] | None:
+    """Dots an inch, across and down; None where the block does not say."""
+    found: dict[int, float] = {}
+    directory = _directory(exif) if exif else None
+    if exif is None or directory is None:
+        return None
+    order, start, count = directory
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, form, number, at = struct.unpack_from(f"{order}HHII", exif, entry)
+        if tag in (ACROSS, DOWN) and (form, number) == (5, 1) and at + 8 <= len(exif):
+            above, below = struct.unpack_from(f"{order}II", exif, at)
+            found[tag] = above / below if below else 0.0
+        if tag == UNIT and (form, number) == (3, 1):
+            found[tag] = struct.unpack_from(f"{order}H", exif, entry + 8)[0]
+    scale = {2: 1.0, 3: 2.54}.get(int(found.get(UNIT, 2)), 0.0)
+    across, down = (scale * found.get(tag, 0.0) for tag in (ACROSS, DOWN))
+    return (across, down) if across > 0 and down > 0 else None
+
+
+def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes | None:
+    """The block with these dots an inch; a new small block where there was none."""
+    there = resolution(exif)
+    if there is not None and all(abs(a - b) < 0.01 for a, b in zip(there, dpi, strict=True)):
+        return exif
+    block: bytes | None = exif if exif and _directory(exif) else EMPTY
+    inch = UNIT, 3, 1, struct.pack("<HH", 2, 0), struct.pack(">HH", 2, 0)
+    block = block and _inserted(block, inch)
+    for tag, dots in ((ACROSS, dpi[0]), (DOWN, dpi[1])):
+        if block is None:
+            return exif
+        body = block + bytes(len(block) % 2)
+        order = "<" if body[:2] == b"II" else ">"
+        value = struct.pack(f"{order}II", min(round(dots * 1000), 2**32 - 1), 1000)
+        place = struct.pack("<I", len(body)), struct.pack(">I", len(body))
+        block = _inserted(body + value, (tag, 5, 1, *place))
+    return block
+
+
+def _inserted(exif: bytes, entry: tuple[int, int, int, bytes, bytes]) -> bytes | None:
+    """A block given another entry: its first directory is laid down anew at the end.
 
     So nothing else moves, and the offsets inside it stay true.
+
+    Args:
+        exif: The block.
+        entry: Tag, form, number, and four bytes of value for either byte order.
     """
     directory = _directory(exif)
     if directory is None:
         return None
     order, start, count = directory
     end = start + 2 + 12 * count
+    tag, form, number, *values = entry
     entries = [exif[at : at + 12] for at in range(start + 2, end, 12)]
-    entries = [e for e in entries if struct.unpack_from(f"{order}H", e)[0] != ORIENTATION]
-    entries.append(struct.pack(f"{order}HHIHH", ORIENTATION, 3, 1, value, 0))
+    entries = [e for e in entries if struct.unpack_from(f"{order}H", e)[0] != tag]
+    entries.append(struct.pack(f"{order}HHI", tag, form, number) + values[order == ">"])
     entries.sort(key=lambda entry: int(struct.unpack_from(f"{order}H", entry)[0]))
     following = exif[end : end + 4].ljust(4, b"\0")
     body = exif + bytes(len(exif) % 2)

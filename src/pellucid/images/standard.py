@@ -72,7 +72,7 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         bits=bits,
         icc=icc,
         exif=exif,
-        dpi=_dpi(info.get("dpi")),
+        dpi=_dpi(info.get("dpi")) or exif_block.resolution(exif),
         orientation=exif_block.orientation(exif),
         kind=kind,
         storage=storage,
@@ -207,6 +207,8 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
     if not KINDS[kind].exif:
         picture = picture.upright()
     exif = exif_block.with_orientation(picture.exif, picture.orientation)
+    if picture.dpi and kind in ("webp", "avif"):  # which have no other place for it
+        exif = exif_block.with_resolution(exif, picture.dpi)
     if picture.bits == 16:
         png.write16(stream, picture, exif)
         return
