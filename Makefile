@@ -9,7 +9,9 @@ SOURCES := pyproject.toml constraints.txt
 
 .PHONY: demo test test-slow notebooks docs clean
 
+# Made anew each time, also where an earlier one was stopped half-way.
 demo: $(VENV)/.demo
+	rm -rf demo/digits demo/photo
 	$(BIN)/pellucid demo -o demo
 
 test: $(VENV)/.dev
