@@ -97,7 +97,7 @@ def save_pairs(
     note = f"{made}, seed {seed}\n"
     if not overwrite:
         _check_note(out, note)
-    results, taken = [], dict[str, str]()
+    results, taken, noted = [], dict[str, str](), False
     for job in jobs:
         try:
             first = taken.setdefault(job.stem.lower(), job.input)
@@ -106,8 +106,9 @@ def save_pairs(
                     f"{job.input} and {first} would both be saved as {job.stem}; rename one"
                 )
             result = _saved(job, out, made, seed, overwrite)
-            if not result.skipped:
+            if not (result.skipped or noted):
                 (out / NOTE).write_text(note, encoding="utf-8")
+                noted = True
         except OSError as error:
             result = Pair(job.input, error=f"{out / NOTE}: {error.strerror or error}")
         except PellucidError as error:

@@ -433,9 +433,9 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
     if waiting is not None:
         waiting.clear()
     if how.binarize and job.target != STREAM:
-        title, bits = (stored := KINDS[kind_of(job.target)]).title, stored.bits
-        if 1 not in bits and any(not result.floats for result in results):
-            note = f"{title} has no pictures of one bit: this one is black and white in 8"
+        stored = KINDS[kind_of(job.target)]
+        if 1 not in stored.bits and any(not result.floats for result in results):
+            note = f"{stored.title} has no pictures of one bit: this one is black and white in 8"
             results[0] = replace(results[0], warnings=(*results[0].warnings, note))
     # Pages are not written one at a time by every format, so they share the time by their size.
     seconds = time.perf_counter() - began
