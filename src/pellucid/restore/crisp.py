@@ -4,7 +4,8 @@ A page that is born digital, or was made black and white with care, wants nothin
 gone. What a network does to its letters is little, and still costs a reader now and then: the gap
 of an e closes, a stop becomes a comma. So where the paper came as white as it goes, and the letters
 hardly change, the page stays as it was to the last bit; only cells that become paper, or change by
-much, are the network's. One that came black and white stays so. A model's card says with ``ink`` that it is for pages.
+much, are the network's. One that came black and white stays so. A model's card
+says with ``ink`` that it is for pages.
 """
 
 from __future__ import annotations
