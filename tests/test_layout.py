@@ -33,8 +33,8 @@ ROOMS = (
 )
 
 ORDER = {
-    "images": "kinds exif files picture colours png standard tiff modality dicom derived painting "
-    "scans pdf sheets __init__",
+    "images": "kinds directories exif files picture colours png standard tiff modality dicom "
+    "derived painting scans pdf sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known imagenet sources arrays folders clean_photos medical_images "
     "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "

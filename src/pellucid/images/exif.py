@@ -1,16 +1,26 @@
 """Orientation and resolution in an EXIF block, read and changed without touching the rest of it.
 
 Pillow would decode and write the whole block anew, and lose makers' private notes. A block is a
-small TIFF: byte order, offset of a directory, entries of 12 bytes, data that they point to.
+small TIFF: byte order, offset of a directory, entries of 12 bytes, data that they point to. What is
+common to a block and to a page of TIFF goes from one to the other through `directories`.
 """
 
 from __future__ import annotations
 
+import io
 import struct
+from collections.abc import Iterable
+
+from pellucid.images import directories
 
 ORIENTATION = 0x0112
 ACROSS, DOWN, UNIT = 0x011A, 0x011B, 0x0128
 """Tags of the resolution."""
+
+NAMES = (270, 271, 272, 305, 306, 315, 18246, 18249, 33432, *range(40091, 40096))
+"""Tags of a picture's title, camera, software, date, author, rating, rights; Windows' names."""
+
+_INSIDE = (directories.EXPOSURE, directories.GPS)
 
 EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 PREFIX = b"Exif\x00\x00"
@@ -21,6 +31,29 @@ def bare(exif: bytes | None) -> bytes | None:
     if not exif:
         return None
     return exif.removeprefix(PREFIX) or None
+
+
+def entries(exif: bytes | None) -> tuple[directories.Entry, ...]:
+    """The names in a block, and all of its inner directories."""
+    directory = _directory(exif) if exif else None
+    if exif is None or directory is None:
+        return ()
+    order, start, _ = directory
+    return directories.read(io.BytesIO(exif), start, order, tags=NAMES, nested=_INSIDE)
+
+
+def made(found: Iterable[directories.Entry], order: str) -> bytes | None:
+    """A block of the names and inner directories among some entries; None where there are none.
+
+    Args:
+        found: Of a page of TIFF.
+        order: Byte order of the block, '<' or '>'.
+    """
+    kept = [entry for entry in found if entry.inside or entry.tag in NAMES]
+    if not kept:
+        return None
+    mark = b"II" if order == "<" else b"MM"
+    return mark + struct.pack(f"{order}HI", 42, 8) + directories.laid(kept, 8, order)
 
 
 def _directory(exif: bytes) -> tuple[str, int, int] | None:

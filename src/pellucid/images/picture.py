@@ -40,10 +40,12 @@ class Picture:
         bits: Bits a sample in the file: 1, 8, 16 or 32 (float). Found from the samples if left 0.
         icc: ICC profile.
         exif: EXIF block, starting with its byte order mark.
+        xmp: XMP packet: what Lightroom and its like keep of a picture, as XML.
         dpi: Dots an inch, across and down.
         orientation: EXIF orientation, 1 to 8: how a viewer must turn the samples.
         kind: Format that it came from, a key of ``files.KINDS``; empty for an array.
         page: Index of this page and number of pages.
+        animated: Whether this is the first of several frames; the others are not read.
         storage: How the file stored it (compression, tables), used when the same format is written.
         derivation: How the samples came about, for formats that must say so; empty as read.
         untouched: Why this picture should be left as it is (a typeset page of PDF); empty where
@@ -57,10 +59,12 @@ class Picture:
     bits: int = 0
     icc: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     orientation: int = 1
     kind: str = ""
     page: tuple[int, int] = (0, 1)
+    animated: bool = False
     storage: Mapping[str, Any] = field(default_factory=dict)
     derivation: str = ""
     untouched: str = ""

@@ -30,6 +30,12 @@ DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 1
 # What says which colours the numbers mean; carried from file to file.
 COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 
+# Titles, authors, comments; carried from PNG to PNG.
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+
+# How the text begins that is an XMP packet: its keyword, then not compressed, of no language.
+XMP = b"XML:com.adobe.xmp" + bytes(5)
+
 
 @dataclass(frozen=True)
 class Header:
@@ -41,6 +47,12 @@ class Header:
     colour: int
     interlaced: bool
     chunks: dict[bytes, bytes] = field(default_factory=dict)
+    texts: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    @property
+    def animated(self) -> bool:
+        """Whether frames follow that are not read."""
+        return b"acTL" in self.chunks
 
 
 def scan(stream: BinaryIO, name: str) -> Header:
@@ -60,8 +72,8 @@ def scan(stream: BinaryIO, name: str) -> Header:
         length, kind = struct.unpack(">I4s", head)
         if stream.tell() + length + 4 > total:
             raise ImageError(f"{name}: {DAMAGED}")
-        wanted = kind in (b"IHDR", b"tRNS", b"pHYs", b"eXIf", b"iCCP", *COLOUR)
-        body = _checked(stream, kind, length, name, keep=wanted)
+        wanted = kind in (b"IHDR", b"tRNS", b"pHYs", b"eXIf", b"iCCP", b"acTL", *COLOUR)
+        body = _checked(stream, kind, length, name, keep=wanted or kind in TEXTS)
         if header is None:
             if kind != b"IHDR":
                 raise ImageError(f"{name}: {DAMAGED}")
@@ -70,6 +82,8 @@ def scan(stream: BinaryIO, name: str) -> Header:
             pixel_bytes += length
         elif kind == b"IEND":
             break
+        elif kind in TEXTS:
+            header.texts.append((kind, body))
         elif wanted:
             header.chunks.setdefault(kind, body)
     if not pixel_bytes:
@@ -170,7 +184,7 @@ def write16(stream: BinaryIO, picture: Picture, exif: bytes | None) -> None:
     _chunk(stream, b"IHDR", size)
     if picture.icc:
         _chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
-    for kind, body in colour_chunks(picture):
+    for kind, body in (*colour_chunks(picture), *text_chunks(picture)):
         _chunk(stream, kind, body)
     if picture.dpi:
         across, down = (round(value / 0.0254) for value in picture.dpi)
@@ -203,6 +217,21 @@ def colour_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
     """The chunks that say what the colours mean, as the PNG had them; an ICC profile goes first."""
     kept = {} if picture.icc else picture.storage.get("colour", {})
     return [(kind, kept[kind]) for kind in COLOUR if kind in kept]
+
+
+def xmp(header: Header) -> bytes | None:
+    """The XMP packet of a PNG that has one."""
+    for kind, body in header.texts:
+        if kind == b"iTXt" and body.startswith(XMP):
+            return body[len(XMP) :] or None
+    return None
+
+
+def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
+    """The texts that the PNG had, and the picture's XMP packet, which need not come from a PNG."""
+    kept = picture.storage.get("texts", ()) if picture.kind == "png" else ()
+    texts = [(kind, body) for kind, body in kept if not body.startswith(XMP)]
+    return texts + ([(b"iTXt", XMP + picture.xmp)] if picture.xmp else [])
 
 
 def _filtered(raw: Array, above: Array, step: int) -> bytes:

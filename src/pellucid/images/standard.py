@@ -8,6 +8,7 @@ copied out in bands, so that a picture is held twice for as short as can be.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Mapping
 from importlib import import_module
@@ -33,6 +34,9 @@ _PLUGINS = {
     "gif": ("GifImagePlugin", "GifImageFile"),
 }
 
+_MOST_ABOUT = 65_000
+"""Bytes of EXIF, and of XMP, that a JPEG has room for; what is larger is left out."""
+
 # Good to the eye at a moderate size, for pictures that bring no setting of their own.
 QUALITY = {"jpeg": 92, "webp": 90, "avif": 85}
 
@@ -55,7 +59,9 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
             samples, alpha = png.read16(stream, header)
             info, bits, icc = dict(image.info), 16, image.info.get("icc_profile")
             info.setdefault("exif", header.chunks.get(b"eXIf"))
+            animated = header.animated
         else:
+            animated = _animated(image)
             image.load()
             info = image.info
             samples, alpha, bits, icc = _unpack(image, name)
@@ -72,11 +78,25 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         bits=bits,
         icc=icc,
         exif=exif,
+        xmp=_xmp(info.get("xmp") if header is None else png.xmp(header)),
         dpi=_dpi(info.get("dpi")) or exif_block.resolution(exif),
         orientation=exif_block.orientation(exif),
         kind=kind,
+        animated=animated,
         storage=storage,
     )
+
+
+def _animated(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # damage behind the first frame, which is all that is read
+        return True
+
+
+def _xmp(given: Any) -> bytes | None:
+    given = given.encode() if isinstance(given, str) else given
+    return given if isinstance(given, bytes) and given else None
 
 
 def _open(stream: BinaryIO, kind: str) -> Image.Image:
@@ -161,7 +181,8 @@ def _storage(
         stream.seek(here)
         return {"lossless": lossless}
     if header is not None:
-        return {"colour": {k: v for k, v in header.chunks.items() if k in png.COLOUR}}
+        colour = {k: v for k, v in header.chunks.items() if k in png.COLOUR}
+        return {"colour": colour, "texts": header.texts}
     return {}
 
 
@@ -215,8 +236,13 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
     module, _ = _PLUGINS[kind]
     import_module(f"PIL.{module}")  # registers the format with Pillow
     options = _options(picture, kind, quality)
+    most = _MOST_ABOUT if kind == "jpeg" else math.inf
     if exif and KINDS[kind].exif:
+        if len(exif) > most:
+            exif = exif_block.with_orientation(None, picture.orientation) or b""
         options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
+    if picture.xmp and kind in ("jpeg", "webp", "avif") and len(picture.xmp) < most:
+        options["xmp"] = picture.xmp
     image = _pack(picture, kind, name)
     try:
         image.save(cast(BinaryIO, _Plain(stream)), format=kind.upper(), **options)
@@ -264,7 +290,7 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
         from PIL import PngImagePlugin
 
         info = PngImagePlugin.PngInfo()
-        for chunk, body in png.colour_chunks(picture):
+        for chunk, body in (*png.colour_chunks(picture), *png.text_chunks(picture)):
             info.add(chunk, body)
         options |= {"pnginfo": info, "compress_level": png.effort(picture)}
     if kind == "webp" and stored.get("lossless") and quality is None:

@@ -20,6 +20,8 @@ import tifffile
 from PIL import Image
 
 from pellucid.errors import ImageError, optional
+from pellucid.images import directories
+from pellucid.images import exif as exif_block
 from pellucid.images.colours import from_cmyk, from_colormap
 from pellucid.images.files import DAMAGED, decoding, size_of
 from pellucid.images.kinds import check_size
@@ -45,12 +47,15 @@ WITHOUT_EXTRA = (NONE, DEFLATE, LZMA)
 CCITT = (2, 3, 4)
 JPEG_QUALITY = 92
 
-# Carried as bytes from page to page: names, dates, XMP, IPTC, and what GIS and ImageJ need.
+# Carried from page to page: names, IPTC, and what GIS and ImageJ need.
 CARRIED = (
-    *(269, 270, 271, 272, 285, 297, 305, 306, 315, 316, 700, 33432, 33723),
+    *(269, 285, 297, 316, 33723),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113),
     *(50838, 50839),
 )
+XMP = 700
+# tifffile writes no tag that points at a directory: these stand in until `write` has laid it down.
+STANDING_IN = {directories.EXPOSURE: directories.EXPOSURE + 1, directories.GPS: directories.GPS + 1}
 
 
 def count(stream: BinaryIO, name: str) -> int:
@@ -120,6 +125,7 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
         samples, alpha, bits, icc = _unpack(page, stored, label)
         order = _tag(page, 274, 1)
         unit, resolution = _tag(page, 296, 2), _resolution(page)
+        entries = _entries(file, page)
         unit = unit if unit in (1, 2, 3) else 2
         scale = {2: 1.0, 3: 2.54}.get(unit)
         return Picture(
@@ -127,6 +133,8 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
             alpha,
             bits=bits,
             icc=icc,
+            exif=exif_block.made(entries.values(), file.byteorder),
+            xmp=entries[XMP].raw if XMP in entries else None,
             dpi=(resolution[0] * scale, resolution[1] * scale) if resolution and scale else None,
             orientation=int(order) if order in range(1, 9) else 1,
             kind="tiff",
@@ -136,7 +144,7 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
                 "predictor": int(page.predictor) > 1,
                 "resolution": (resolution, unit) if resolution and scale is None else None,
                 "extrasample": int(page.extrasamples[0]) if page.extrasamples else 2,
-                "tags": _carried(file, page),
+                "tags": [entries[tag] for tag in CARRIED if tag in entries],
                 "byteorder": file.byteorder,
                 "bigtiff": file.is_bigtiff,
             },
@@ -248,54 +256,71 @@ def _resolution(page: Any) -> tuple[float, float] | None:
     return (across, down) if 0 < across < 1e9 and 0 < down < 1e9 else None
 
 
-def _carried(file: Any, page: Any) -> list[tuple[int, int, int, bytes, bool]]:
-    """Tags that say nothing about how the pixels are stored, as bytes."""
-    found = []
-    for code in CARRIED:
-        tag = page.tags.get(code)
-        if tag is not None:
-            file.filehandle.seek(tag.valueoffset)
-            raw = file.filehandle.read(tag.valuebytecount)
-            found.append((code, int(tag.dtype), int(tag.count), raw, False))
-    return found
+def _entries(file: Any, page: Any) -> dict[int, directories.Entry]:
+    """What goes with the picture and says nothing of how its pixels are stored, by tag."""
+    found = directories.read(
+        file.filehandle,
+        page.offset,
+        file.byteorder,
+        big=file.is_bigtiff,
+        tags=(XMP, *CARRIED, *exif_block.NAMES),
+        nested=tuple(STANDING_IN),
+    )
+    return {entry.tag: entry for entry in found}
 
 
 def write(stream: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
     """Write pictures as pages, each when it comes, stored as its file had it, else deflated."""
-    writer, faxes = None, []
+    writer, order, big, faxes = None, "<", False, []
+    inside: list[list[directories.Entry]] = []
     try:
         for number, picture in enumerate(pictures):
-            writer = writer or _writer(stream, picture)
+            if writer is None:
+                order, big = picture.storage.get("byteorder", "<"), _is_big(picture)
+                writer = tifffile.TiffWriter(stream, bigtiff=big, byteorder=order)
+            inside.append([entry for entry in exif_block.entries(picture.exif) if entry.inside])
             try:
-                if _write_page(writer, picture) in CCITT:
+                if _write_page(writer, picture, order, big) in CCITT:
                     faxes.append(number)
             except (ValueError, TypeError, RuntimeError, struct.error) as error:
                 raise ImageError(f"{name}: cannot be written as TIFF: {_short(error)}") from error
     finally:
         if writer is not None:
             writer.close()
-    if faxes:
+    if faxes or any(inside):
         stream.seek(0)
         with tifffile.TiffFile(stream) as file:
-            for number in faxes:
+            for number, entries in enumerate(inside):
                 page: Any = file.pages[number]
-                page.tags[259].overwrite(CCITT[-1])
+                if number in faxes:
+                    page.tags[259].overwrite(CCITT[-1])
+                for entry in entries:
+                    _lay_inside(stream, file, page, entry)
 
 
-def _writer(stream: BinaryIO, first: Picture) -> Any:
-    """Tags are carried as bytes, so the byte order is the first page's."""
+def _lay_inside(stream: BinaryIO, file: Any, page: Any, entry: directories.Entry) -> None:
+    """Write a directory at the end of the file, and let the tag that stands in point at it."""
+    order, big = file.byteorder, file.is_bigtiff
+    end = stream.seek(0, io.SEEK_END)
+    at = end + end % 2
+    stream.write(bytes(end % 2) + directories.laid(entry.inside, at, order, big=big))
+    tag = page.tags[STANDING_IN[entry.tag]]
+    stream.seek(tag.offset)
+    stream.write(struct.pack(f"{order}H", entry.tag))
+    stream.seek(tag.valueoffset)
+    stream.write(struct.pack(order + ("Q" if big else "I"), at))
+
+
+def _is_big(first: Picture) -> bool:
+    """Whether offsets of 32 bits would not do for a file of such pages."""
     size = first.samples.nbytes * 4 // 3 * first.page[1]
-    return tifffile.TiffWriter(
-        stream,
-        bigtiff=bool(first.storage.get("bigtiff")) or size > 3_900_000_000,
-        byteorder=first.storage.get("byteorder"),
-    )
+    return bool(first.storage.get("bigtiff")) or size > 3_900_000_000
 
 
-def _write_page(writer: Any, picture: Picture) -> int:
+def _write_page(writer: Any, picture: Picture, order: str, big: bool) -> int:
     """Write a page; gives the codec that was used."""
     stored = picture.storage if picture.kind == "tiff" else {}
-    about = _about(picture, stored)
+    about = _about(picture, stored, order, big)
     if picture.bits == 1 and stored.get("compression") in CCITT:
         return _write_fax(writer, picture.samples[..., 0] > 127, about)
     array = picture.samples[..., 0] if picture.channels == 1 else picture.samples
@@ -343,16 +368,21 @@ def _write_fax(writer: Any, array: Array, about: dict[str, Any]) -> int:
     return CCITT[-1]
 
 
-def _about(picture: Picture, stored: Any) -> dict[str, Any]:
+def _about(picture: Picture, stored: Any, order: str, big: bool) -> dict[str, Any]:
     """Keywords of tifffile's writer for what goes with the pixels."""
     resolution, unit = stored.get("resolution") or (picture.dpi, 2)
+    entries = [*stored.get("tags", ()), *exif_block.entries(picture.exif)]
+    entries += [directories.Entry(XMP, 1, picture.xmp)] if picture.xmp else []
+    pointer = directories.LONG8 if big else directories.LONG
+    tags = [(STANDING_IN[e.tag], pointer, 1, 0, False) for e in entries if e.inside]
+    tags += [(e.tag, e.form, e.count, e.ordered(order), False) for e in entries if not e.inside]
     return {
         "iccprofile": picture.icc,
         "resolution": resolution,
         "resolutionunit": unit if resolution else None,
         "metadata": None,
         "software": False,
-        "extratags": [*stored.get("tags", ()), (274, 3, 1, picture.orientation, True)],
+        "extratags": [*tags, (274, 3, 1, picture.orientation, True)],
     }
 
 

@@ -356,6 +356,8 @@ def _page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileResult]:
 
 def _clean_page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileResult]:
     notes: list[str] = []
+    if picture.animated:
+        notes.append("of this animation only the first frame is read; save its frames as pictures")
     sigma = estimate_sigma(picture.samples)
     clean, ink = how.restored(picture, notes)
     kept = clean is picture and how.strength > 0
