@@ -354,8 +354,9 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     from pellucid.learn import checkpoints
     from pellucid.report import panel, plots, runs
+    from pellucid.uses import packing
 
-    for module in (image_files, images, checkpoints, runs, panel, plots):
+    for module in (image_files, images, checkpoints, runs, panel, plots, packing):
         monkeypatch.setattr(module, "atomic", full)
 
 
@@ -400,6 +401,28 @@ def test_a_full_disk_leaves_whole_files_only(
     words = [str(soft) if word == "MODEL" else word for word in given]
     command.refused(*words, says="space")
     assert {name: Path(name).read_bytes() for name in tree(tmp_path)} == before
+
+
+def test_a_full_disk_is_told_once_and_nothing_more_is_tried(
+    tmp_path: Path, soft: Path, command: Command, full_disk: None
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(5):
+        (scans / f"{number}.png").write_bytes((tmp_path / "in.png").read_bytes())
+    for words in (
+        ["denoise", scans, "-o", tmp_path / "out", "--model", soft],
+        ["damage", scans, "-o", tmp_path / "pairs", "--with", "blur:1"],
+        ["compress", scans, "-o", tmp_path / "small"],
+    ):
+        told = command(*words)
+        assert told.code == 2
+        assert told.err.count("no space left") == 1
+        assert "4 more were not tried" in told.err
+        assert len(told.err.splitlines()) == 2
+    answer = command("denoise", scans, "-o", tmp_path / "out", "--model", soft, "--json", "-")
+    files = json.loads(answer.out)["files"]
+    assert ["not tried" in file["error"] for file in files] == [False] + 4 * [True]
 
 
 def test_a_full_disk_ends_training_in_a_line(

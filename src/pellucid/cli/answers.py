@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,22 @@ from pellucid.options import STREAM
 def say(message: str) -> None:
     """One line on standard error."""
     print(f"pellucid: {message}", file=sys.stderr)
+
+
+def say_errors(failed: Sequence[Any]) -> None:
+    """A line for each file that failed, and one for all those that were not tried after it.
+
+    Args:
+        failed: Results with `error` and `untried`.
+    """
+    for result in failed:
+        if not result.untried:
+            say(str(result.error))
+    if untried := sum(result.untried for result in failed):
+        say(
+            f"no more could be written, so {untried} more were not tried; the same command goes on "
+            "with them once there is space"
+        )
 
 
 def save_json(path: Path, told: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from pellucid.cli.answers import save_json, say
+from pellucid.cli.answers import save_json, say, say_errors
 from pellucid.options import (
     STREAM,
     Engine,
@@ -80,8 +80,7 @@ def denoise(
     for result in results:
         for warning in () if result.skipped else result.warnings:
             say(f"{result.input}: {warning}")
-    for result in failed:
-        say(str(result.error))
+    say_errors(failed)
     _summarise(results, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if json_file:
         save_json(json_file, files.report(results, model or zoo.DEFAULT))
@@ -138,8 +137,7 @@ def damage(
 
     results = save_pairs(inputs, out, spec, seed=seed, split=split, overwrite=overwrite)
     failed = [result for result in results if result.error]
-    for result in failed:
-        say(str(result.error))
+    say_errors(failed)
     skipped = sum(result.skipped for result in results)
     there = f", {skipped} of them there already (--overwrite makes them again)" if skipped else ""
     print(f"{len(results) - len(failed)} pairs in {out / 'clean'} and {out / 'damaged'}{there}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from pellucid.cli.answers import save_json, say
+from pellucid.cli.answers import save_json, say_errors
 from pellucid.options import STREAM, JsonFile
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")]
@@ -100,8 +100,7 @@ def _answer(results: list[Any], out: str, done: str, json_file: Any, model: str)
     from pellucid.uses import packing
 
     failed = [result for result in results if result.error]
-    for result in failed:
-        say(str(result.error))
+    say_errors(failed)
     _summarise(results, done, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if json_file:
         save_json(json_file, packing.report(results, model))

@@ -22,10 +22,11 @@ from pellucid.images import Picture
 from pellucid.learn.damage import Damage, parse
 from pellucid.learn.datasets import load
 from pellucid.learn.sources import usable
+from pellucid.restore.walk import Disk
 
-# Depth of what is read decides the depth of what is written.
 NOTE = "damage.txt"
 
+# Depth of what is read decides the depth of what is written.
 _SUFFIXES = {"uint8": ".png", "uint16": ".png", "float32": ".tif"}
 
 
@@ -40,6 +41,7 @@ class Pair:
         damage: What was done to it, with the strengths that were drawn; of the first page.
         skipped: Both were there already.
         error: Why it failed, or None.
+        untried: The disk had been full or read-only before its turn came.
     """
 
     input: str
@@ -48,6 +50,7 @@ class Pair:
     damage: str = ""
     skipped: bool = False
     error: str | None = None
+    untried: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,11 @@ def save_pairs(
     note = f"{made}, seed {seed}\n"
     if not overwrite:
         _check_note(out, note)
-    results, taken, noted = [], dict[str, str](), False
+    results, taken, noted, disk = [], dict[str, str](), False, Disk()
     for job in jobs:
+        if disk.full:
+            results.append(Pair(job.input, error=disk.untried(job.input), untried=True))
+            continue
         try:
             first = taken.setdefault(job.stem.lower(), job.input)
             if first != job.input:
@@ -110,8 +116,10 @@ def save_pairs(
                 (out / NOTE).write_text(note, encoding="utf-8")
                 noted = True
         except OSError as error:
+            disk.met(error)
             result = Pair(job.input, error=f"{out / NOTE}: {error.strerror or error}")
         except PellucidError as error:
+            disk.met(error)
             result = Pair(job.input, error=str(error))
         results.append(result)
         if progress is not None:

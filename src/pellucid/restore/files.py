@@ -33,7 +33,7 @@ from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
-from pellucid.restore.walk import STREAM, Job, identity, plan, reason
+from pellucid.restore.walk import STREAM, Disk, Job, identity, plan, reason
 
 MUCH = 0.05
 """Share of a page's ink whose loss to black and white is told."""
@@ -59,6 +59,7 @@ class FileResult:
             not asked for, or cannot be told.
         ink: Share of the ink that is gone from a page; None where the model is not for pages.
         kept: The page stays as it came, for a reason that is among the warnings.
+        untried: The disk had been full or read-only before its turn came.
     """
 
     input: str
@@ -74,6 +75,7 @@ class FileResult:
     structure: float | None = None
     ink: float | None = None
     kept: bool = False
+    untried: bool = False
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -147,8 +149,10 @@ def denoise_files(
     how_made = made_by(model, share_taken, tile, force, binarize, ensemble, device)
     how = _How(runner, other, share_taken, tile, force, binarize, how_made)
 
+    disk = Disk()
+
     def do(job: Job) -> list[FileResult]:
-        return _do(job, how, overwrite)
+        return _do(job, how, overwrite, disk)
 
     results: list[list[FileResult]] = [[] for _ in work]
     for done, (index, found) in enumerate(_each(do, work, jobs), start=1):
@@ -294,11 +298,13 @@ class _How:
         return replace(clean, samples=binarize(clean.samples), bits=1, alpha=None, icc=icc)
 
 
-def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:
+def _do(job: Job, how: _How, overwrite: bool, disk: Disk) -> list[FileResult]:
     """One file; whatever is wrong with it becomes its result."""
     result = FileResult(job.source, job.target, error=job.error)
     if job.error is not None:
         return [result]
+    if disk.full:
+        return [replace(result, error=disk.untried(job.source), untried=True)]
     assert job.target is not None
     is_file = job.target != STREAM and Path(job.target).is_file()
     if is_file and not overwrite:
@@ -308,6 +314,7 @@ def _do(job: Job, how: _How, overwrite: bool) -> list[FileResult]:
     try:
         return _restored(job, how)
     except Exception as error:  # a mistake of ours that one file shows must not stop thousands
+        disk.met(error)
         why = reason(error, job.source)
     return [replace(result, seconds=time.perf_counter() - began, error=why)]
 

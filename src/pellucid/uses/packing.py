@@ -20,7 +20,7 @@ from pellucid.errors import ImageError, OptionError
 from pellucid.images import atomic, write
 from pellucid.restore import zoo
 from pellucid.restore.codec import Codec
-from pellucid.restore.walk import STREAM, Job, plan, reason
+from pellucid.restore.walk import STREAM, Disk, Job, plan, reason
 from pellucid.uses import compress
 from pellucid.uses.entropy import require
 from pellucid.uses.plc import SUFFIX, unpack
@@ -41,6 +41,7 @@ class Made:
         seconds: Reading, coding and writing.
         error: Why there is no output, in one line.
         skipped: The output was there already.
+        untried: The disk had been full or read-only before its turn came.
     """
 
     input: str
@@ -53,6 +54,7 @@ class Made:
     seconds: float = 0.0
     error: str | None = None
     skipped: bool = False
+    untried: bool = False
 
 
 Progress = Callable[[Made, int, int], None]
@@ -203,24 +205,27 @@ def _all(
     work: Sequence[Job], do: Callable[[Job], Made], overwrite: bool, progress: Progress | None
 ) -> list[Made]:
     """Every file in turn; whatever is wrong with one becomes its result."""
-    results = []
+    results, disk = [], Disk()
     for done, job in enumerate(work, start=1):
-        results.append(_one(job, partial(do, job), overwrite))
+        results.append(_one(job, partial(do, job), overwrite, disk))
         if progress is not None:
             progress(results[-1], done, len(work))
     return results
 
 
-def _one(job: Job, do: Callable[[], Made], overwrite: bool) -> Made:
+def _one(job: Job, do: Callable[[], Made], overwrite: bool, disk: Disk) -> Made:
     result = Made(job.source, job.target, error=job.error)
     if job.error is not None:
         return result
+    if disk.full:
+        return replace(result, error=disk.untried(job.source), untried=True)
     if job.target not in (None, STREAM) and Path(str(job.target)).is_file() and not overwrite:
         return replace(result, skipped=True)
     began = time.perf_counter()
     try:
         result = do()
     except Exception as error:  # a mistake of ours that one file shows must not stop thousands
+        disk.met(error)
         result = replace(result, error=_named(reason(error, job.source), job.source))
     return replace(result, seconds=time.perf_counter() - began)
 
