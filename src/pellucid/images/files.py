@@ -193,6 +193,25 @@ def _told(path: str | Path) -> Iterator[None]:
         raise ImageError(f"{path}: cannot be written: {_reason(error)}") from error
 
 
+class Disk:
+    """Whether the disk can still be written: once it cannot, the files to come are not tried."""
+
+    full = False
+
+    def met(self, error: BaseException | None) -> None:
+        """Take note of an error, and of those that led to it."""
+        while error is not None:
+            self.full = self.full or getattr(error, "errno", None) in _FULL
+            error = error.__cause__
+
+    def untried(self, source: str) -> str:
+        """What is told of a file that was not tried."""
+        return f"{source}: not tried, because no more could be written"
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 _REASONS = {
     errno.ENOENT: "no such file",
     errno.EACCES: "no permission; change that of the file or its folder, or choose another place",

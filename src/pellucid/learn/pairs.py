@@ -19,10 +19,10 @@ import torch
 from pellucid import images
 from pellucid.errors import DataError, PellucidError
 from pellucid.images import Picture
+from pellucid.images.files import Disk
 from pellucid.learn.damage import Damage, parse
 from pellucid.learn.datasets import load
 from pellucid.learn.sources import usable
-from pellucid.restore.walk import Disk
 
 NOTE = "damage.txt"
 

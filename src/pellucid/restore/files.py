@@ -22,6 +22,7 @@ import numpy as np
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import KINDS, Picture, pages, write
+from pellucid.images.files import Disk
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.binarize import binarize
@@ -33,7 +34,7 @@ from pellucid.restore.residual import residual as residual_of
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
-from pellucid.restore.walk import STREAM, Disk, Job, identity, plan, reason
+from pellucid.restore.walk import STREAM, Job, identity, plan, reason
 
 MUCH = 0.05
 """Share of a page's ink whose loss to black and white is told."""

@@ -7,7 +7,6 @@ the work for clean pictures.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -106,25 +105,6 @@ def plan(
 def identity(path: str) -> str:
     """The same text for every name of one file."""
     return os.path.normcase(os.path.realpath(path))
-
-
-class Disk:
-    """Whether the disk can still be written: once it cannot, the files to come are not tried."""
-
-    full = False
-
-    def met(self, error: BaseException | None) -> None:
-        """Take note of an error, and of those that led to it."""
-        while error is not None:
-            self.full = self.full or getattr(error, "errno", None) in _FULL
-            error = error.__cause__
-
-    def untried(self, source: str) -> str:
-        """What is told of a file that was not tried."""
-        return f"{source}: not tried, because no more could be written"
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def reason(error: BaseException, source: str) -> str:

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import atomic, write
+from pellucid.images.files import Disk
 from pellucid.restore import zoo
 from pellucid.restore.codec import Codec
-from pellucid.restore.walk import STREAM, Disk, Job, plan, reason
+from pellucid.restore.walk import STREAM, Job, plan, reason
 from pellucid.uses import compress
 from pellucid.uses.entropy import require
 from pellucid.uses.plc import SUFFIX, unpack
