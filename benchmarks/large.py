@@ -48,7 +48,7 @@ must be a small process, not this one, which holds the picture."""
 
 def timed(source: Path, target: Path, model: str, device: str) -> dict[str, float]:
     """Seconds, seconds of processor and peak bytes of the command."""
-    command = [sys.executable, "-m", "pellucid.cli", "denoise", str(source), "-o", str(target)]
+    command = [sys.executable, "-m", "pellucid", "denoise", str(source), "-o", str(target)]
     command += ["--model", model, "--device", device]
     return measured(command)
 

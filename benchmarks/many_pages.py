@@ -48,7 +48,7 @@ def sheets(folder: Path, side: int) -> list[Image.Image]:
 def command(source: Path, target: Path, model: str, jobs: int) -> list[str]:
     """What a user would type."""
     words = ["denoise", str(source), "-o", str(target), "--model", model, "--jobs", str(jobs)]
-    return [sys.executable, "-m", "pellucid.cli", *words]
+    return [sys.executable, "-m", "pellucid", *words]
 
 
 def killed(words: Sequence[str], target: Path, after: float, files: int) -> float:

@@ -26,7 +26,7 @@ def made(name: str, out: Path, changes: list[str], limit: int) -> tuple[Any, Any
     """The report and the evaluation of one recipe."""
     run, told = out / name, out / f"{name}.json"
     sets = [part for change in changes for part in ("--set", change)]
-    pellucid = [sys.executable, "-m", "pellucid.cli"]
+    pellucid = [sys.executable, "-m", "pellucid"]
     if not (run / "report.json").exists():
         train = [*pellucid, "train", name, "-o", str(run), "--resume", "--quiet", *sets]
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)

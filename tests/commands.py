@@ -70,7 +70,7 @@ class Command:
 
 
 def command_line(*given: object) -> list[str]:
-    return [sys.executable, "-m", "pellucid.cli", *map(str, given)]
+    return [sys.executable, "-m", "pellucid", *map(str, given)]
 
 
 def environment(**more: str) -> dict[str, str]:

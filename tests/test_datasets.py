@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pellucid import images
 from pellucid.errors import DataError, MissingExtraError, OptionError, PellucidError
 from pellucid.learn import datasets, downloads
 from pellucid.learn.datasets import DATASETS, Dataset, load, locate
@@ -162,10 +163,8 @@ def test_a_limit_shrinks_all_splits_alike() -> None:
 def test_a_limit_decodes_only_what_it_keeps(tmp_path: Path, monkeypatch) -> None:
     put(tmp_path, *(f"{i:03}.png" for i in range(60)))
     opened = []
-    pages = datasets.decoded.__globals__["images"].pages
-    monkeypatch.setattr(
-        datasets.decoded.__globals__["images"], "pages", lambda p: (opened.append(p), pages(p))[1]
-    )
+    pages = images.pages
+    monkeypatch.setattr(images, "pages", lambda p: (opened.append(p), pages(p))[1])
     load(tmp_path, limit=5)
     assert len(opened) <= 8
 

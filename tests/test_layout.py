@@ -29,7 +29,7 @@ ROOMS = (
     *("errors", "options", "images", "learn", "restore", "uses"),
     # One module, named as what it brings the package to.
     "sklearn",
-    *("report", "server", "cli"),
+    *("report", "server", "cli", "__main__"),
 )
 
 ORDER = {
@@ -50,7 +50,7 @@ ORDER = {
     "generate defect_scores defect_folders false_alarms heat_maps detect defect_report "
     "entropy plc compress packing",
     "cli": "answers cleaning compressing detecting embedding generating inpainting networks "
-    "__init__ __main__",
+    "__init__",
     "report": "__init__ advice panel plots html baselines trial likelihood results rivals evaluate "
     "page_filters page_files reading binarizing runs display demo",
 }
@@ -319,7 +319,7 @@ def cpu_seconds(*command: str) -> float:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs getrusage")
 def test_help_comes_at_once() -> None:
-    command = [sys.executable, "-m", "pellucid.cli", "--help"]
+    command = [sys.executable, "-m", "pellucid", "--help"]
     cpu_seconds(*command)  # writes the bytecode
     used = statistics.median(cpu_seconds(*command) for _ in range(5))
     assert used < 0.25, f"pellucid --help took {used:.3f} s of processor time"
@@ -338,7 +338,7 @@ def test_a_cold_denoise_of_a_512_square_takes_less_than_a_second_and_a_half(
             [
                 sys.executable,
                 "-m",
-                "pellucid.cli",
+                "pellucid",
                 *command,
                 "--model",
                 str(network),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pellucid import images
 from pellucid.errors import DataError
+from pellucid.learn.datasets import load
 from pellucid.learn.sources import (
     SPLITS,
     Source,
@@ -164,6 +165,14 @@ def test_files_that_cannot_be_read_are_all_counted_and_the_first_named(tmp_path:
     assert "bad4.png" not in said
     assert "and 2 more" in said
     assert "\n" not in said
+
+
+def test_what_cannot_be_read_is_told_of_all_splits_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(40)]
+    for path in paths:
+        path.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="40 of 40 pictures"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def unknown(kind: str, given: object, available: Iterable[str]) -> OptionError:
         >>> print(unknown("degradation", "gausian", ["gaussian", "poisson"]))
         unknown degradation 'gausian'; did you mean 'gaussian'? Available: gaussian, poisson
     """
-    names = sorted(available)
+    names = sorted(set(available))
     nearest = get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return OptionError(f"unknown {kind} '{given}'; {hint}Available: {', '.join(names)}")

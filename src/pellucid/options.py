@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,9 +65,15 @@ DataName = Annotated[
 
 
 def place(path: Path | None) -> Path | None:
-    """Refuse a file in a folder that is not there before hours of work and not after."""
-    if path is not None and not path.parent.is_dir():
+    """Refuse a file that could not be written before hours of work and not after."""
+    if path is None or str(path) == STREAM:
+        return path
+    if not path.parent.is_dir():
         raise OptionError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise OptionError(f"{path}: this is a folder; give a file name inside it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OptionError(f"{path}: no permission to write there; choose another place")
     return path
 
 

@@ -8,6 +8,7 @@ input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cle
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from pellucid.cli.embedding import embed
 from pellucid.cli.generating import generate
 from pellucid.cli.inpainting import inpaint
 from pellucid.cli.networks import datasets, demo, evaluate, export, models, train
-from pellucid.errors import OptionError, PellucidError, making
+from pellucid.errors import OptionError, PellucidError, making, unknown
 
 app = typer.Typer(
     name="pellucid",
@@ -72,7 +73,7 @@ def main() -> None:
     except PellucidError as error:
         code = _fail(str(error), 2)
     except TyperException as error:
-        code = _fail(error.format_message(), 2)
+        code = _fail(_told(error.format_message()), 2)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted", 130)
     except BrokenPipeError:  # `pellucid datasets | head -1` has all that it wants
@@ -88,6 +89,15 @@ def main() -> None:
             raise
         code = _fail("not enough memory; take smaller pictures, crops, batches or models", 2)
     sys.exit(code or 0)
+
+
+def _told(message: str) -> str:
+    """What typer says of a value that is none of those possible, as we say it of any name."""
+    found = re.search("'([^']*)': .*'([^']*)' is not one of (.*)[.]$", message)
+    if found is None:
+        return message
+    option, given, possible = found.groups()
+    return str(unknown(option, given, possible.replace("'", "").split(", ")))
 
 
 def _fail(message: str, code: int) -> int:

@@ -33,8 +33,8 @@ from pellucid.learn.sources import (
     Source,
     Split,
     alike,
+    all_decoded,
     counted,
-    decoded,
     hold_out,
 )
 
@@ -150,7 +150,7 @@ def load(
             part: split.limited(limit if split is first else max(1, int(share * len(split))))
             for part, split in splits.items()
         }
-    ready = alike({part: decoded(split, size) for part, split in splits.items()}, channels)
+    ready = alike(all_decoded(splits, size), channels)
     packed = {part: _packed(split, source.class_names) for part, split in ready.items()}
     train, validation, test = (
         packed.get(part) or cast(Pictures, _Absent(source.name, part)) for part in SPLITS

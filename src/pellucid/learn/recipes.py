@@ -7,6 +7,7 @@ ignored. Packaged recipes are called by name, and every value can be set from th
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -170,6 +171,9 @@ def build(told: dict[str, Any], source: str = "recipe") -> Recipe:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         given = first.get("input")
+        if first["type"] == "literal_error" and isinstance(given, str):
+            possible = re.findall("'([^']+)'", first["ctx"]["expected"])
+            raise OptionError(f"{source}: {unknown(where, given, possible)}") from error
         what = f" (given: {given!r})" if first["type"] != "missing" else ""
         raise OptionError(f"{source}: {where}: {first['msg']}{what}") from error
 

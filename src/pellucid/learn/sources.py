@@ -160,13 +160,34 @@ def decoded(split: Split, size: int | None = None) -> Split:
         DataError: Pictures that cannot be read or hold NaN, the first few by name; or a damaged
             partner of another size.
     """
+    return all_decoded({"": split}, size)[""]
+
+
+def all_decoded(splits: Mapping[str, Split], size: int | None = None) -> dict[str, Split]:
+    """Each split `decoded`; the pictures of all of them that cannot be used are told together."""
+    results, errors = {}, list[PellucidError]()
+    for part, split in splits.items():
+        results[part], failed = _decoded(split, size)
+        errors += failed
+    if errors:
+        total = sum(len(split) for split in splits.values())
+        raise DataError(
+            f"{len(errors)} of {total} pictures cannot be used ({_first(errors)}); "
+            "mend or remove them"
+        )
+    return results
+
+
+def _decoded(split: Split, size: int | None) -> tuple[Split, list[PellucidError]]:
+    """A split decoded, or as it was with the reasons why it could not be."""
     if isinstance(split.clean, np.ndarray):
         damaged = split.damaged
-        return replace(
+        whole = replace(
             split,
             clean=fitted(split.clean, size),
             damaged=fitted(damaged, size) if isinstance(damaged, np.ndarray) else damaged,
         )
+        return whole, []
     partners = split.damaged if split.damaged is not None else [None] * len(split)
 
     def opened(clean: Path | np.ndarray, damaged: Path | None) -> Opened | PellucidError:
@@ -180,13 +201,10 @@ def decoded(split: Split, size: int | None = None) -> Split:
         results = list(pool.map(opened, split.clean, cast("Sequence[Path | None]", partners)))
     errors = [result for result in results if isinstance(result, PellucidError)]
     if errors:
-        raise DataError(
-            f"{len(errors)} of {len(results)} pictures cannot be used ({_first(errors)}); "
-            "mend or remove them"
-        )
+        return split, errors
     files = [result for result in results if not isinstance(result, PellucidError)]
     pages = [len(clean) for clean, _ in files]
-    return Split(
+    pictures = Split(
         clean=[picture for clean, _ in files for picture in clean],
         damaged=None
         if split.damaged is None
@@ -198,6 +216,7 @@ def decoded(split: Split, size: int | None = None) -> Split:
             for page in range(count)
         ),
     )
+    return pictures, []
 
 
 Opened = tuple[list[np.ndarray], list[np.ndarray]]

@@ -1,5 +1,0 @@
-"""``python -m pellucid.cli`` is ``pellucid``."""
-
-from pellucid.cli import main
-
-main()
