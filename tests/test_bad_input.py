@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from commands import Command, command_line, environment, noisy, samples, tree, untrained
 from networks import box
@@ -247,6 +248,22 @@ def test_an_npz_that_holds_no_pictures(kind: str, tmp_path: Path, command: Comma
     else:
         np.savez(path, images=np.array(["a", "b"]))
     command.refused(*train(path, tmp_path / "run"), says="data.npz")
+
+
+def test_an_animation_is_told_or_refused_where_frames_would_be_lost(
+    tmp_path: Path, soft: Path, command: Command
+) -> None:
+    frames = [Image.new("L", (16, 16), shade) for shade in (0, 100, 200)]
+    moving, mask = tmp_path / "moving.webp", tmp_path / "mask.png"
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    frames[0].save(mask)
+    told = command("denoise", moving, "-o", tmp_path / "still.png", "--model", soft)
+    assert told.code == 0
+    assert "only the first frame" in told.err
+    command.refused("compress", moving, "-o", tmp_path / "a.plc", says="is an animation")
+    command.refused(
+        "inpaint", moving, "--mask", mask, "-o", tmp_path / "b.png", says="is an animation"
+    )
 
 
 # Names, keys and numbers

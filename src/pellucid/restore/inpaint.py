@@ -95,6 +95,10 @@ def inpaint_file(
     lost = missing(mask)
     runner = open_twins(model or _default(), device=device, ensemble=ensemble)
     picture = read(source)
+    if picture.animated:
+        raise OptionError(
+            f"{source} is an animation, and a mask is for one picture; save its frames as pictures"
+        )
     write(target, fill(picture, lost, runner))
     return float(lost.mean())
 

@@ -136,7 +136,13 @@ def picture_in(image: str | Path | bytes | NDArray[Any] | Picture) -> Picture:
             f"{_called(image)} has {count} pages, and a .plc file holds one picture; take the "
             "pages apart"
         )
-    return read(image)
+    picture = read(image)
+    if picture.animated:
+        raise OptionError(
+            f"{_called(image)} is an animation, and a .plc file holds one picture; save its frames "
+            "as pictures"
+        )
+    return picture
 
 
 def check_options(quality: int | None, max_bpp: float | None) -> None:
