@@ -1,6 +1,7 @@
 """TIFF: 1, 8 and 16 bit and float32, page by page, written back as it was stored.
 
-tifffile reads and writes; codecs beyond deflate come with the extra ``tiff``.
+tifffile reads and writes; codecs beyond deflate come with the extra ``tiff``. Signed samples of 16
+bits (Hounsfield units, differences) are floats while they are in memory.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
                 "extrasample": int(page.extrasamples[0]) if page.extrasamples else 2,
                 "tags": [entries[tag] for tag in CARRIED if tag in entries],
                 "byteorder": file.byteorder,
+                "signed": page.dtype.kind == "i",
                 "bigtiff": file.is_bigtiff,
             },
         )
@@ -178,7 +180,7 @@ def _check(file: Any, page: Any, name: str) -> None:
             "save each channel as a page"
         )
     dtype = page.dtype.name if page.dtype is not None else "unknown type"
-    if dtype not in ("bool", "uint8", "uint16", "float16", "float32", "float64"):
+    if dtype not in ("bool", "uint8", "uint16", "int16", "float16", "float32", "float64"):
         raise ImageError(f"{name}: samples of {dtype} are not read; {CONVERT}")
     if photometric == CMYK and dtype != "uint8":
         raise ImageError(f"{name}: CMYK is read with 8 bits only, not {dtype}; convert it to RGB")
@@ -223,7 +225,8 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
         return from_colormap(array[..., 0], page.colormap), None, 8, icc
     if array.dtype == np.bool_:
         array = np.multiply(array, np.uint8(255), dtype=np.uint8)
-    elif array.dtype.kind == "f":
+    elif array.dtype.kind in "fi":
+        array = ~array if photometric == MINISWHITE and array.dtype.kind == "i" else array
         array, bits = array.astype(np.float32, copy=False), 32
     elif bits in (2, 4):
         array, bits = array * np.uint8(255 // (2**bits - 1)), 8
@@ -330,6 +333,8 @@ def _write_page(writer: Any, picture: Picture, order: str, big: bool) -> int:
         extra = [stored.get("extrasample", 2)]
     elif picture.bits == 1:
         array = array > 127
+    if stored.get("signed") and array.dtype.kind == "f" and picture.finite:
+        array = np.rint(array).clip(-(2**15), 2**15 - 1).astype(np.int16)
     compression, predictor = _packing(picture, stored)
     levels = {JPEG: JPEG_QUALITY, DEFLATE: effort(picture)}
     writer.write(
