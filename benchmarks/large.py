@@ -4,9 +4,11 @@
 
 One photograph is mirrored until it fills the side, gets noise, and goes through the command in a
 process of its own. Then a region in the middle goes through the network once more in one piece, and
-the difference to the command's answer is told near the borders of its windows and elsewhere: a
-seam would show as more of it there. Both are 8 bits, so rounding alone moves a few pixels by 1. The
-one piece takes gigabytes; --region makes it smaller.
+the difference is told near the borders of the command's windows and elsewhere: a seam would show as
+more of it there. It is told of the network alone, and of the command's answer, where what the card
+asks to be taken back was taken back of the whole picture with that one piece in it. Samples are
+rounded, so that alone moves a few pixels by 1. The one piece takes gigabytes; --region makes it
+smaller.
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scenes import Samples, noisy, photograph
+from scenes import noisy, photograph
 from tables import machine, parser, run, save, table
 
 from pellucid import images
+from pellucid.images.picture import WHITE, scaled, unscaled
 from pellucid.restore import tiles
+from pellucid.restore.denoise import restore_picture, take_back
 from pellucid.restore.runtime import Runner, open_model
+
+Samples = NDArray[Any]
 
 NEAR = 8
 """Pixels on each side of a border that count as near it."""
@@ -82,23 +87,23 @@ def in_one_piece(damaged: Samples, rows: slice, columns: slice, runner: Runner) 
     starts = [max(0, part.start - reach) for part in (rows, columns)]
     starts = [start - start % runner.multiple_of for start in starts]
     part = damaged[starts[0] : rows.stop + reach, starts[1] : columns.stop + reach]
-    pixels = part.astype(np.float32) / np.float32(255)
+    pixels = scaled(part)
     restored = runner(pixels.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
     inside = restored[rows.start - starts[0] :, columns.start - starts[1] :]
     inside = inside[: rows.stop - rows.start, : columns.stop - columns.start]
-    finished: Samples = np.rint(np.clip(inside, 0, 1) * 255).astype(np.uint8)
-    return finished
+    return unscaled(inside, damaged.dtype)
 
 
 def compared(one: Samples, other: Samples, near: NDArray[np.bool_]) -> dict[str, Any]:
     """How far two pictures differ near the borders and elsewhere, in steps of 255."""
-    apart = np.abs(one.astype(np.int16) - other).max(axis=2)
+    step = WHITE[one.dtype.name] / 255
+    apart = np.abs(one.astype(np.int32) - other).max(axis=2) / step
     found: dict[str, Any] = {}
     for name, where in (("near borders", near), ("elsewhere", ~near)):
         part = apart[where]
         found[name] = {
             "pixels": int(part.size),
-            "largest": int(part.max(initial=0)),
+            "largest": float(part.max(initial=0)),
             "mean": float(part.mean()) if part.size else 0.0,
             "differ": float((part > 0).mean()) if part.size else 0.0,
         }
@@ -112,11 +117,14 @@ def main(arguments: list[str] | None = None) -> None:
     read.add_argument("--side", type=int, default=10_000)
     read.add_argument("--region", type=int, default=3_000, help="side of what is run in one piece")
     read.add_argument("--sigma", type=float, default=15)
+    read.add_argument("--bits", type=int, choices=(8, 16), default=8)
     read.add_argument("--device", default="auto")
     given = read.parse_args(arguments)
     side = given.side
     runner = open_model(given.model, device=given.device)
-    damaged = noisy(photograph(side, side, runner.channels, given.photo), given.sigma)
+    damaged: Samples = noisy(photograph(side, side, runner.channels, given.photo), given.sigma)
+    if given.bits == 16:
+        damaged = damaged.astype(np.uint16) * np.uint16(257)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "noisy.tif"), Path(folder, "clean.tif")
         images.write(source, damaged)
@@ -124,25 +132,32 @@ def main(arguments: list[str] | None = None) -> None:
         restored = images.read(target).samples
     size = min(given.region, side)
     place = slice((side - size) // 2, (side - size) // 2 + size)
-    began = time.perf_counter()
+    card, runner.metadata = runner.metadata, {}
+    alone = restore_picture(images.picture_of(damaged), runner).samples
     whole = in_one_piece(damaged, place, place, runner)
     down, across = (line[place] for line in borders(side, side, runner))
-    found = compared(restored[place, place], whole, down[:, None] | across[None, :])
-    print(f"the region in one piece took {time.perf_counter() - began:.1f} s", file=sys.stderr)
-    save(given.out, {**machine(), "model": given.model, "side": side, **cost, "region": found})
+    near = down[:, None] | across[None, :]
+    found = {"the network": compared(alone[place, place], whole, near)}
+    alone[place, place] = whole
+    take_back(damaged, alone, card)
+    found["the answer"] = compared(restored[place, place], alone[place, place], near)
+    told = {"model": given.model, "side": side, "bits": given.bits, "region": found}
+    save(given.out, {**machine(), **told, **cost})
     print(
-        f"{side}x{side}x{runner.channels}, {side**2 / 1e6:.0f} megapixels: {cost['seconds']:.1f} s "
-        f"({cost['cpu']:.1f} s of processor), peak {cost['peak'] / 1e9:.2f} GB\n"
+        f"{side}x{side}x{runner.channels}, {given.bits} bits, {side**2 / 1e6:.0f} megapixels: "
+        f"{cost['seconds']:.1f} s ({cost['cpu']:.1f} s of processor), peak "
+        f"{cost['peak'] / 1e9:.2f} GB\n"
     )
     lines = [
         [
-            name,
+            f"{what}, {name}",
             f"{one['pixels']:,}",
-            str(one["largest"]),
+            f"{one['largest']:.3g}",
             f"{one['mean']:.5f}",
             f"{one['differ']:.3%}",
         ]
-        for name, one in found.items()
+        for what, both in found.items()
+        for name, one in both.items()
     ]
     head = ["difference to one piece, of 255", "pixels", "largest", "mean", "pixels that differ"]
     print(table(head, lines))

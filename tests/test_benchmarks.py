@@ -298,14 +298,27 @@ def test_a_large_picture_comes_back_without_a_seam_and_its_cost_is_told(
     model = networks.box(tmp_path / "box.onnx", channels=3, radius=2)
     large.main([str(model), "--side", "700", "--region", "600", "-o", str(out)])
     told = json.loads(out.read_text())
-    near, far = told["region"]["near borders"], told["region"]["elsewhere"]
-    assert near["pixels"] > 5_000
-    assert near["pixels"] + far["pixels"] == 600**2
-    assert max(near["largest"], far["largest"]) <= 1
-    assert max(near["differ"], far["differ"]) < 1e-3
+    for found in told["region"].values():
+        near, far = found["near borders"], found["elsewhere"]
+        assert near["pixels"] > 5_000
+        assert near["pixels"] + far["pixels"] == 600**2
+        assert max(near["largest"], far["largest"]) <= 1
+        assert max(near["differ"], far["differ"]) < 1e-3
     assert 20e6 < told["peak"] < 600e6
     assert told["seconds"] > 0
     assert "peak 0." in capsys.readouterr().out
+
+
+def test_the_start_is_measured_in_processes_of_their_own(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s.json"
+    model = networks.box(tmp_path / "box.onnx", channels=3, radius=1)
+    bench("starting").main(["--model", str(model), "--side", "64", "--rounds", "1", "-o", str(out)])
+    help_, clean = json.loads(out.read_text())["commands"].values()
+    assert 0 < help_["cpu"] < clean["cpu"]
+    assert clean["peak"] > 20e6
+    assert "pellucid --help" in capsys.readouterr().out
 
 
 def test_a_seam_would_be_found(bench: Bench, tmp_path: Path) -> None:
