@@ -285,6 +285,80 @@ def test_what_is_hidden_beneath_or_stays_above_a_scan_is_no_matter(content: str)
     np.testing.assert_array_equal(picture.samples[..., 0], GREY)
 
 
+def in_groups(page: Page, matrix: str, depth: int = 1, **tags: Any) -> Pdf:
+    """A document whose page paints another page, as a group within groups."""
+    pdf = document(page)
+    for _ in range(depth):
+        inner = pdf.pages[-1].as_form_xobject()
+        group = pdf.make_indirect(inner)
+        for name, value in tags.items():
+            group[f"/{name}"] = value
+        outer = pdf.add_blank_page(page_size=page.size)
+        outer.Resources.XObject = Dictionary({"/A": group})
+        outer.Contents = pdf.make_stream(f"q {matrix} cm /A Do Q".encode())
+        del pdf.pages[0]
+    return pdf
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_scan_in_a_group_is_found_and_replaced(depth: int) -> None:
+    content = f"{WHOLE} BT 3 Tr /F 9 Tf (what it says) Tj ET"
+    whole = saved(in_groups(Page(content=content), "1 0 0 1 0 0", depth))
+    picture = images.read(whole)
+    assert not picture.untouched
+    np.testing.assert_array_equal(picture.samples[..., 0], GREY)
+    clean = GREY // 2
+    after = written([changed(picture, clean)])
+    np.testing.assert_allclose(
+        images.read(after).samples[..., 0].astype(int), clean, atol=40
+    )  # as JPEG
+    with pikepdf.open(io.BytesIO(after)) as pdf:
+        assert b"what it says" in pdf.pages[0].Contents.read_bytes()
+    import pypdfium2
+
+    with pypdfium2.PdfDocument(after) as seen:
+        assert abs(seen[0].render(grayscale=True).to_numpy().mean() - clean.mean()) < 3
+
+
+def test_a_group_may_be_moved_and_turned() -> None:
+    picture = images.read(saved(in_groups(Page(), "0 1 -1 0 300 0")))  # a part is off the page
+    np.testing.assert_array_equal(picture.samples[..., 0], np.rot90(GREY))
+    page = Page(size=(200, 200), content="q 200 0 0 200 0 0 cm /A Do Q", images={"/A": GREY})
+    picture = images.read(saved(in_groups(page, "0 1 -1 0 200 0")))
+    np.testing.assert_array_equal(picture.samples[..., 0], np.rot90(GREY))
+
+
+def test_a_group_that_may_be_hidden_or_does_not_close_stays() -> None:
+    layer = Dictionary(Type=Name.OCG, Name=pikepdf.String("layer"))
+    assert images.read(saved(in_groups(Page(), "1 0 0 1 0 0", OC=layer))).untouched
+    assert images.read(saved(in_groups(Page(content=f"{WHOLE} Q"), "1 0 0 1 0 0"))).untouched
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+def test_groups_without_end_are_refused(count: int) -> None:
+    pdf = in_groups(Page(), "1 0 0 1 0 0")
+    group = pdf.pages[0].Resources.XObject["/A"]
+    group.Resources.XObject["/Self"] = group
+    group.write(b"/A Do " + b"/Self Do " * count)
+    with pytest.raises(ImageError, match="holds itself"):
+        images.read(saved(pdf))
+
+
+def test_groups_that_multiply_are_refused() -> None:
+    pdf = in_groups(Page(), "1 0 0 1 0 0", depth=12)
+    group = pdf.pages[0].Resources.XObject["/A"]
+    while "/A" in group.Resources.XObject and group.Resources.XObject["/A"].Subtype == "/Form":
+        group.write(b"/A Do " * 10)
+        group = group.Resources.XObject["/A"]
+    with pytest.raises(ImageError, match="without end"):
+        images.read(saved(pdf))
+
+
+def test_a_typeset_page_with_pictures_in_groups_stays() -> None:
+    pdf = in_groups(Page(content=f"q 60 0 0 90 0 0 cm /A Do Q {LINES}"), "1 0 0 1 0 0")
+    assert images.read(saved(pdf)).untouched
+
+
 def test_units_of_a_page_are_minded() -> None:
     assert read_one(Page(tags={"UserUnit": 2})).dpi == (7.2, 7.2)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import DAMAGED, decoding
+from pellucid.images.forms import check, opened
 from pellucid.images.painting import TYPESET_DPI, instructions_of, rendered_page
 from pellucid.images.picture import Picture
 from pellucid.images.scans import Scan, find_scan, rendered_scan
@@ -69,14 +70,19 @@ class Source:
         """A page as a picture; it keeps this source."""
         name, pages = f"{self.name}, page {index + 1}", self.pdf.pages
         with decoding(name):
-            page = pages[index]
+            pdf, page, apart = self.pdf, pages[index], None
             instructions = instructions_of(page)
+            check(page, instructions, name)
             scan = find_scan(page, instructions, name)
+            if isinstance(scan, str) and (alone := opened(page)) is not None:
+                inside = find_scan(alone.pages[0], instructions_of(alone.pages[0]), name)
+                if not isinstance(inside, str):
+                    pdf, page, scan, apart = alone, alone.pages[0], inside, alone
             if isinstance(scan, str):
                 seen = Picture(rendered_page(page), dpi=(TYPESET_DPI, TYPESET_DPI), untouched=scan)
                 found = None
             else:
-                samples = rendered_scan(self.pdf, page, instructions, scan, name)
+                samples = rendered_scan(pdf, page, instructions_of(page), scan, name)
                 seen = Picture(
                     samples,
                     bits=1 if scan.bilevel and samples.shape[2] == 1 else 8,
@@ -84,7 +90,7 @@ class Source:
                     orientation=_TURNED.get(int(page.rotation) % 360, 1),
                 )
                 found = scan
-        storage = {"pdf": Sheet(self, index, found)}
+        storage = {"pdf": Sheet(self, index, found, apart)}
         return replace(seen, kind="pdf", page=(index, len(pages)), storage=storage)
 
     def unread(self, index: int, why: str) -> Picture:
@@ -103,11 +109,14 @@ class Sheet:
         source: The document.
         index: The page, from 0.
         scan: What of it the picture is; None for the whole of a page without a scan.
+        apart: The document of this page with its groups laid open, in which the scan was found; it
+            holds the scan's pictures. None where the page itself does.
     """
 
     source: Source
     index: int
     scan: Scan | None
+    apart: Any = None
 
 
 _ENCRYPTED = "this PDF is encrypted; save it without a password first (qpdf --decrypt IN OUT)"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import decoding
+from pellucid.images.forms import lay_open
 from pellucid.images.painting import POINTS, add_page, instructions_of, operands
 from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
@@ -142,6 +143,8 @@ def _replace(spool: _Spool, sheet: Sheet, scan: Scan, picture: Picture) -> None:
             f"{sheet.source.name}, page {sheet.index + 1}: a picture of {picture.width}x"
             f"{picture.height} pixels is to replace one of {scan.size[0]}x{scan.size[1]}"
         )
+    if sheet.apart is not None:
+        lay_open(spool.pdf, page)
     instructions = instructions_of(page)
     wide, high = scan.high - scan.low
     place = np.array([[wide, 0, 0], [0, high, 0], [*scan.low, 1]])
