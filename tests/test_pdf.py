@@ -466,6 +466,46 @@ def test_a_cleaner_scan_takes_no_more_room() -> None:
     assert len(hardly) < 1.05 * len(file.getvalue())
 
 
+def shades() -> np.ndarray:
+    """What a network leaves of a page: soft grey on even white."""
+    lines = np.zeros((900, 600))
+    lines[40:860:30, 40:560] = RNG.random((28, 520)) < 0.6
+    soft = np.asarray(Image.fromarray(np.uint8(255 - 235 * lines)).resize((1200, 1800), 2))
+    return np.ascontiguousarray(soft)
+
+
+@pytest.mark.parametrize("archival", [False, True])
+def test_a_scan_that_was_packed_tightly_does_not_grow(archival: bool) -> None:
+    clean = shades()
+    noisy = (clean + RNG.normal(0, 6, clean.shape)).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noisy).save(file, "PDF", quality=12)
+    whole = file.getvalue()
+    if archival:
+        with pikepdf.open(io.BytesIO(whole)) as pdf:
+            with pdf.open_metadata() as told:
+                told["pdfaid:part"], told["pdfaid:conformance"] = "1", "B"
+            whole = saved(pdf)
+    after = written([changed(images.read(whole), clean)])
+    picture = images.read(after)
+    with pikepdf.open(io.BytesIO(after)) as pdf:
+        stored = pdf.pages[0].Resources.XObject["/Pellucid"].Filter
+    assert stored == (Name.DCTDecode if archival else Name.JPXDecode)
+    if not archival:
+        assert len(after) <= len(whole) + 1000  # the document has names that Pillow's lacks
+    error = np.mean((picture.samples[..., 0].astype(float) - clean) ** 2)
+    assert 10 * np.log10(255**2 / error) > 31.9
+
+
+def test_a_scan_of_next_to_nothing_grows_rather_than_becoming_poor() -> None:
+    file = io.BytesIO()
+    Image.new("L", (1200, 1800), 255).save(file, "PDF", quality=5)
+    page = shades()
+    after = written([changed(images.read(file.getvalue()), page)])
+    error = np.mean((images.read(after).samples[..., 0].astype(float) - page) ** 2)
+    assert 10 * np.log10(255**2 / error) > 31.9
+
+
 def test_the_same_pages_make_the_same_file() -> None:
     source = bytes_of(Page(), Page())
     one, other = (written([changed(page) for page in images.pages(source)]) for _ in range(2))

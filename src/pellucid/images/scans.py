@@ -149,31 +149,51 @@ def find_scan(page: Any, instructions: Sequence[Any], name: str) -> Scan | str:
         _check(draw.image, name)
     alone = {draw.index for draw in draws}
     others |= {index for index, _ in shown} | {draw.index for draw in painted} - alone
-    beneath = any(index < draws[-1].index for index in others)
-    if beneath or (others and covered < MOST_COVER):
-        bare = _without(instructions, others)
-        by_itself = glance(page, bare)
-
-        def differs(wanted: Sequence[Any]) -> Array:
-            found: Array = np.abs(glance(page, wanted).astype(np.int16) - by_itself) > _DIFFERS
-            return found
-
-        if beneath:
-            # Rows of a glance go down, and the page's own units up.
-            scale = np.array(by_itself.shape[::-1]) / np.maximum(page_high - page_low, 1e-9)
-            left, under = np.floor((low - page_low) * scale).clip(0).astype(int)
-            right, over = np.ceil((high - page_low) * scale).clip(0).astype(int)
-            tall = by_itself.shape[0]
-            inside = np.s_[max(0, tall - over) : max(0, tall - under), left:right]
-            # Text that lies hidden beneath a scan is no matter.
-            if differs(instructions[: draws[-1].index + 1])[inside].sum() > _STRAY:
-                return "something else is seen between the pictures on this page"
-        if covered < MOST_COVER and differs(instructions).mean() > MOST_OTHER:
-            return "this page is typeset and not scanned"
+    if why := _seen_besides(page, instructions, draws, others, (low, high), covered):
+        return why
     density = np.max([draw.density for draw in draws], axis=0)
     columns, rows = (int(n) for n in np.maximum(1, np.rint(density * (high - low))))
     across, up = (density * POINTS / float(page.obj.get("/UserUnit", 1))).tolist()
     return Scan(draws, low, high, (columns, rows), (round(across, 3), round(up, 3)))
+
+
+def _seen_besides(
+    page: Any,
+    instructions: Sequence[Any],
+    draws: Sequence[Draw],
+    others: set[int],
+    corners: tuple[Matrix, Matrix],
+    covered: float,
+) -> str:
+    """Why what is drawn besides a scan's pictures makes the page none; empty where it does not.
+
+    The page is looked at as it is, and with its pictures alone.
+    """
+    last = draws[-1].index
+    beneath = any(index < last for index in others)
+    if not beneath and (not others or covered >= MOST_COVER):
+        return ""
+    by_itself = glance(page, _without(instructions, others))
+
+    def differs(wanted: Sequence[Any]) -> Array:
+        found: Array = np.abs(glance(page, wanted).astype(np.int16) - by_itself) > _DIFFERS
+        return found
+
+    if beneath:
+        edges = np.array([float(edge) for edge in page.cropbox]).reshape(2, 2)
+        page_low, page_high = edges.min(0), edges.max(0)
+        # Rows of a glance go down, and the page's own units up.
+        scale = np.array(by_itself.shape[::-1]) / np.maximum(page_high - page_low, 1e-9)
+        left, under = np.floor((corners[0] - page_low) * scale).clip(0).astype(int)
+        right, over = np.ceil((corners[1] - page_low) * scale).clip(0).astype(int)
+        tall = by_itself.shape[0]
+        inside = np.s_[max(0, tall - over) : max(0, tall - under), left:right]
+        # Text that lies hidden beneath a scan is no matter.
+        if differs(instructions[: last + 1])[inside].sum() > _STRAY:
+            return "something else is seen between the pictures on this page"
+    if covered < MOST_COVER and differs(instructions).mean() > MOST_OTHER:
+        return "this page is typeset and not scanned"
+    return ""
 
 
 def _painted(
