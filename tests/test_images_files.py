@@ -32,6 +32,26 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.fixture(params=["unnamed", "named"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With files that have no name until they are whole, where there are such, and without."""
+    if request.param == "named":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pellucid.images import atomic\n"
+        "with atomic(sys.argv[1]) as file:\n"
+        "    file.write(bytes(10**6)); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.bin")]
+    assert subprocess.run(command, check=False).returncode != 0
+    assert left(tmp_path) == []
+
+
+@pytest.mark.usefixtures("system")
 def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
@@ -42,15 +62,21 @@ def test_the_old_file_stays_when_writing_fails(tmp_path: Path) -> None:
     assert left(tmp_path) == ["a.bin"]
 
 
+@pytest.mark.usefixtures("system")
 def test_a_new_file_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
+    (tmp_path / "plain").write_bytes(b"")
+    mode = (tmp_path / "plain").stat().st_mode
+    (tmp_path / "plain").unlink()
     with atomic(path) as file:
         file.write(b"new")
         assert not path.exists()
     assert path.read_bytes() == b"new"
+    assert path.stat().st_mode == mode
     assert left(tmp_path) == ["a.bin"]
 
 
+@pytest.mark.usefixtures("system")
 def test_a_full_disk_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

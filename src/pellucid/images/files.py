@@ -153,8 +153,9 @@ def _gathered(stream: BinaryIO, name: str) -> BinaryIO:
 def atomic(path: str | Path) -> Iterator[BinaryIO]:
     """A new binary file (readable too) that takes its place at the end, whole, or not at all.
 
-    It is written beside its place and renamed, so a killed run leaves the old file or the new one.
-    A link is followed; a device (/dev/null) is written directly.
+    It is written beside its place and renamed, so a killed run leaves the old file or the new one;
+    and nothing else, where the system has files without a name (Linux). A link is followed; a
+    device (/dev/null) is written directly.
 
     Raises:
         ImageError: No such folder, no permission, no space left.
@@ -173,16 +174,46 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
             raise PermissionError(errno.EACCES, "read-only")
         temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
         try:
-            with open(temporary, "x+b") as file:
+            unnamed = _unnamed(target.parent)
+            with unnamed or open(temporary, "x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+                if unnamed:
+                    _name(file, temporary)
             if target.exists():
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             os.replace(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _unnamed(folder: Path) -> BinaryIO | None:
+    """A new file in this folder that has no name yet; None where there are no such files."""
+    try:
+        number = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except (AttributeError, OSError):  # another system, or a disk that cannot
+        return None
+    try:
+        return open(f"{_OPEN_FILES}/{number}", "r+b")
+    except OSError:
+        return None
+    finally:
+        os.close(number)
+
+
+def _name(file: BinaryIO, path: Path) -> None:
+    """Give an unnamed file its name."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # With a folder's number, or Python would link the link.
+        os.link(f"{_OPEN_FILES}/{file.fileno()}", path.name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+_OPEN_FILES = "/proc/self/fd"
 
 
 @contextmanager
