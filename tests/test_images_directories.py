@@ -160,6 +160,18 @@ def test_a_block_too_long_for_jpeg_leaves_the_orientation() -> None:
     picture = Picture(SAMPLES, exif=data, orientation=8, xmp=b"x" * 70_000)
     assert images.read(written(picture, "jpeg")).orientation == 8
     assert images.read(written(picture, "png")).exif == data
+    upright = written(Picture(SAMPLES, exif=exif_block.with_orientation(data, 1)), "jpeg")
+    assert images.read(upright).exif is None
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=8))
+def test_a_damaged_block_does_no_harm_to_a_tiff(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(block())
+    for at, value in changes:
+        data[at % len(data)] = value
+    file = written(Picture(SAMPLES, exif=bytes(data)), "tiff")
+    np.testing.assert_array_equal(images.read(file).samples, SAMPLES)
 
 
 @pytest.mark.filterwarnings("error")

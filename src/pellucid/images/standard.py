@@ -237,9 +237,9 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
     import_module(f"PIL.{module}")  # registers the format with Pillow
     options = _options(picture, kind, quality)
     most = _MOST_ABOUT if kind == "jpeg" else math.inf
+    if exif and len(exif) > most:
+        exif = exif_block.with_orientation(None, picture.orientation)
     if exif and KINDS[kind].exif:
-        if len(exif) > most:
-            exif = exif_block.with_orientation(None, picture.orientation) or b""
         options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
     if picture.xmp and kind in ("jpeg", "webp", "avif") and len(picture.xmp) < most:
         options["xmp"] = picture.xmp
