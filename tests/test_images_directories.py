@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, IptcImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from pellucid import images
@@ -150,6 +150,30 @@ def test_a_packet_of_xmp_and_the_texts_of_a_png_are_kept() -> None:
     with Image.open(written(images.read(file), "png")) as image:
         image.load()
         assert image.text == {"Title": "A title", "Comment": "long " * 50, "Author": "Łukasz"}  # type: ignore[attr-defined]
+
+
+IPTC = b"\x1c\x02\x19\x00\x05tower" + b"\x1c\x02\x78\x00\x09A caption"
+
+
+def test_captions_go_between_jpeg_and_tiff() -> None:
+    for kind, other in (("jpeg", "tiff"), ("tiff", "jpeg"), ("jpeg", "jpeg"), ("tiff", "tiff")):
+        first = images.read(written(Picture(SAMPLES, exif=block(), xmp=b"<x/>", iptc=IPTC), kind))
+        file = written(first, other)
+        second = images.read(file)
+        assert second.iptc == IPTC
+        assert second.xmp == b"<x/>"
+        with Image.open(file) as image:
+            assert IptcImagePlugin.getiptcinfo(image) == {(2, 25): b"tower", (2, 120): b"A caption"}  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_captions_stored_as_whole_numbers_are_read(order: str) -> None:
+    padded = IPTC + bytes(-len(IPTC) % 4)
+    numbers = np.frombuffer(padded, order + "u4")
+    file = io.BytesIO()
+    tags = [(33723, 4, len(numbers), numbers.tolist(), True)]
+    tifffile.imwrite(file, SAMPLES, extratags=tags, byteorder=order, metadata=None)  # type: ignore[call-overload]
+    assert images.read(file).iptc == IPTC
 
 
 def test_a_block_too_long_for_jpeg_leaves_the_orientation() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable
+from typing import Literal
 
 from pellucid.images import directories
 
@@ -40,6 +41,11 @@ def entries(exif: bytes | None) -> tuple[directories.Entry, ...]:
         return ()
     order, start, _ = directory
     return directories.read(io.BytesIO(exif), start, order, tags=NAMES, nested=_INSIDE)
+
+
+def byte_order(exif: bytes | None) -> Literal["<", ">"]:
+    """Byte order of a block, '<' or '>'; some of its text depends on it."""
+    return ">" if exif and exif[:2] == b"MM" else "<"
 
 
 def made(found: Iterable[directories.Entry], order: str) -> bytes | None:

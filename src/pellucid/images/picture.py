@@ -41,6 +41,7 @@ class Picture:
         icc: ICC profile.
         exif: EXIF block, starting with its byte order mark.
         xmp: XMP packet: what Lightroom and its like keep of a picture, as XML.
+        iptc: Record of IPTC: captions and keywords as agencies keep them; of JPEG and TIFF.
         dpi: Dots an inch, across and down.
         orientation: EXIF orientation, 1 to 8: how a viewer must turn the samples.
         kind: Format that it came from, a key of ``files.KINDS``; empty for an array.
@@ -60,6 +61,7 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     orientation: int = 1
     kind: str = ""

@@ -34,8 +34,11 @@ _PLUGINS = {
     "gif": ("GifImagePlugin", "GifImageFile"),
 }
 
+_IPTC = 0x0404
+"""Photoshop's number of it."""
+
 _MOST_ABOUT = 65_000
-"""Bytes of EXIF, and of XMP, that a JPEG has room for; what is larger is left out."""
+"""Bytes of EXIF, of XMP, and of IPTC, that a JPEG has room for; what is larger is left out."""
 
 # Good to the eye at a moderate size, for pictures that bring no setting of their own.
 QUALITY = {"jpeg": 92, "webp": 90, "avif": 85}
@@ -79,6 +82,7 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         icc=icc,
         exif=exif,
         xmp=_xmp(info.get("xmp") if header is None else png.xmp(header)),
+        iptc=_iptc(info.get("photoshop")) if kind == "jpeg" else None,
         dpi=_dpi(info.get("dpi")) or exif_block.resolution(exif),
         orientation=exif_block.orientation(exif),
         kind=kind,
@@ -92,6 +96,19 @@ def _animated(image: Image.Image) -> bool:
         return bool(getattr(image, "is_animated", False))
     except Exception:  # damage behind the first frame, which is all that is read
         return True
+
+
+def _iptc(resources: Any) -> bytes | None:
+    """The record of IPTC among Photoshop's resources."""
+    record = resources.get(_IPTC) if isinstance(resources, dict) else None
+    return record if isinstance(record, bytes) and record else None
+
+
+def _with_iptc(record: bytes) -> bytes:
+    """The segment of a JPEG that holds a record of IPTC, as Photoshop's only resource."""
+    even = record + bytes(len(record) % 2)
+    body = b"Photoshop 3.0\0" + struct.pack(">4sHHI", b"8BIM", _IPTC, 0, len(record)) + even
+    return struct.pack(">HH", 0xFFED, len(body) + 2) + body
 
 
 def _xmp(given: Any) -> bytes | None:
@@ -243,6 +260,8 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
         options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
     if picture.xmp and kind in ("jpeg", "webp", "avif") and len(picture.xmp) < most:
         options["xmp"] = picture.xmp
+    if picture.iptc and kind == "jpeg" and len(picture.iptc) < most:
+        options["extra"] = _with_iptc(picture.iptc)
     image = _pack(picture, kind, name)
     try:
         image.save(cast(BinaryIO, _Plain(stream)), format=kind.upper(), **options)

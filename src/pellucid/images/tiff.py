@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import tifffile
@@ -48,13 +48,13 @@ WITHOUT_EXTRA = (NONE, DEFLATE, LZMA)
 CCITT = (2, 3, 4)
 JPEG_QUALITY = 92
 
-# Carried from page to page: names, IPTC, and what GIS and ImageJ need.
+# Carried from page to page: names, and what GIS and ImageJ need.
 CARRIED = (
-    *(269, 285, 297, 316, 33723),
+    *(269, 285, 297, 316),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113),
     *(50838, 50839),
 )
-XMP = 700
+XMP, IPTC = 700, 33723
 # tifffile writes no tag that points at a directory: these stand in until `write` has laid it down.
 STANDING_IN = {directories.EXPOSURE: directories.EXPOSURE + 1, directories.GPS: directories.GPS + 1}
 
@@ -136,6 +136,7 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
             icc=icc,
             exif=exif_block.made(entries.values(), file.byteorder),
             xmp=entries[XMP].raw if XMP in entries else None,
+            iptc=_iptc(entries.get(IPTC), file.byteorder),
             dpi=(resolution[0] * scale, resolution[1] * scale) if resolution and scale else None,
             orientation=int(order) if order in range(1, 9) else 1,
             kind="tiff",
@@ -266,20 +267,31 @@ def _entries(file: Any, page: Any) -> dict[int, directories.Entry]:
         page.offset,
         file.byteorder,
         big=file.is_bigtiff,
-        tags=(XMP, *CARRIED, *exif_block.NAMES),
+        tags=(XMP, IPTC, *CARRIED, *exif_block.NAMES),
         nested=tuple(STANDING_IN),
     )
     return {entry.tag: entry for entry in found}
 
 
+def _iptc(entry: directories.Entry | None, order: str) -> bytes | None:
+    """A record of IPTC, which some programs store as whole numbers in the order of the file."""
+    if entry is None:
+        return None
+    raw = entry.ordered(order)
+    # What fills the last number up is no part of the record.
+    return raw.rstrip(b"\0") if entry.form == directories.LONG else raw
+
+
 def write(stream: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
     """Write pictures as pages, each when it comes, stored as its file had it, else deflated."""
-    writer, order, big, faxes = None, "<", False, []
+    writer, big, faxes = None, False, []
+    order: Literal["<", ">"] = "<"
     inside: list[list[directories.Entry]] = []
     try:
         for number, picture in enumerate(pictures):
             if writer is None:
-                order, big = picture.storage.get("byteorder", "<"), _is_big(picture)
+                order = picture.storage.get("byteorder") or exif_block.byte_order(picture.exif)
+                big = _is_big(picture)
                 writer = tifffile.TiffWriter(stream, bigtiff=big, byteorder=order)
             inside.append([entry for entry in exif_block.entries(picture.exif) if entry.inside])
             try:
@@ -378,6 +390,7 @@ def _about(picture: Picture, stored: Any, order: str, big: bool) -> dict[str, An
     resolution, unit = stored.get("resolution") or (picture.dpi, 2)
     entries = [*stored.get("tags", ()), *exif_block.entries(picture.exif)]
     entries += [directories.Entry(XMP, 1, picture.xmp)] if picture.xmp else []
+    entries += [directories.Entry(IPTC, 7, picture.iptc)] if picture.iptc else []
     pointer = directories.LONG8 if big else directories.LONG
     tags = [(STANDING_IN[e.tag], pointer, 1, 0, False) for e in entries if e.inside]
     tags += [(e.tag, e.form, e.count, e.ordered(order), False) for e in entries if not e.inside]
