@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from pellucid.errors import ImageError, optional
-from pellucid.images.painting import glance, instructions_of
+from pellucid.images.painting import STRAY, differing, glance, instructions_of
 
 DEEPEST = 4
 """Groups within groups that are laid open."""
@@ -30,7 +28,6 @@ _NAMED |= dict.fromkeys(("BDC", "DP"), "/Properties")
 """Where the names are explained that instructions use."""
 
 _OPENS, _CLOSES = ("q", "BT", "BMC", "BDC"), ("Q", "ET", "EMC", "EMC")
-_DIFFERS, _STRAY = 32, 8
 
 
 def check(page: Any, instructions: Sequence[Any], name: str) -> None:
@@ -89,9 +86,8 @@ def opened(page: Any) -> Any:
     before = instructions_of(copy)
     if not lay_open(alone, copy):
         return None
-    seen = [glance(page, before), glance(copy, instructions_of(copy))]
-    differs = np.abs(seen[0].astype(np.int16) - seen[1]) > _DIFFERS
-    return alone if differs.sum() <= _STRAY else None
+    seen = differing(glance(page, before), glance(copy, instructions_of(copy)))
+    return alone if seen.sum() <= STRAY else None
 
 
 def lay_open(pdf: Any, page: Any) -> bool:

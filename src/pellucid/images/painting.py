@@ -28,6 +28,12 @@ TYPESET_DPI = 200.0
 LOOK = 1000
 """Pixels of the longer side where a page is only looked at."""
 
+STRAY = 8
+"""Pixels of a glance that may differ by chance."""
+
+_DIFFERS = 32
+"""Of 255: by so much a pixel differs that shows something else."""
+
 _IMAGE = 3
 """What pdfium calls an object that is a picture."""
 
@@ -87,6 +93,11 @@ def glance(page: Any, instructions: Sequence[Any]) -> Array:
     edges = np.array([float(edge) for edge in sheet.cropbox]).reshape(2, 2)
     scale = LOOK / max(1e-3, float(np.abs(edges[1] - edges[0]).max()))
     return painting(alone, scale, grey=True, checked=False)[..., 0]
+
+
+def differing(one: Array, other: Array) -> Array:
+    """Where two glances show something else."""
+    return np.abs(one.astype(np.int16) - other) > _DIFFERS
 
 
 def painting(pdf: Any, scale: float, *, grey: bool, checked: bool = True) -> Array:

@@ -16,7 +16,16 @@ import numpy as np
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import DAMAGED
 from pellucid.images.kinds import check_size
-from pellucid.images.painting import POINTS, Matrix, add_page, glance, operands, painting
+from pellucid.images.painting import (
+    POINTS,
+    STRAY,
+    Matrix,
+    add_page,
+    differing,
+    glance,
+    operands,
+    painting,
+)
 from pellucid.images.picture import Array
 
 LEAST_COVER = 0.25
@@ -30,12 +39,6 @@ MOST_COVER = 0.8
 
 MOST_OTHER = 0.004
 """Share of a page, from which on what else is drawn on it makes it a typeset one."""
-
-_DIFFERS = 32
-"""Of 255: by so much a pixel differs that shows something else."""
-
-_STRAY = 8
-"""Pixels of a glance that may differ by chance."""
 
 _SPECK = 1e-3
 """Share of the page below which a picture is an ornament, and stays as it is."""
@@ -176,8 +179,7 @@ def _seen_besides(
     by_itself = glance(page, _without(instructions, others))
 
     def differs(wanted: Sequence[Any]) -> Array:
-        found: Array = np.abs(glance(page, wanted).astype(np.int16) - by_itself) > _DIFFERS
-        return found
+        return differing(glance(page, wanted), by_itself)
 
     if beneath:
         edges = np.array([float(edge) for edge in page.cropbox]).reshape(2, 2)
@@ -189,7 +191,7 @@ def _seen_besides(
         tall = by_itself.shape[0]
         inside = np.s_[max(0, tall - over) : max(0, tall - under), left:right]
         # Text that lies hidden beneath a scan is no matter.
-        if differs(instructions[: last + 1])[inside].sum() > _STRAY:
+        if differs(instructions[: last + 1])[inside].sum() > STRAY:
             return "something else is seen between the pictures on this page"
     if covered < MOST_COVER and differs(instructions).mean() > MOST_OTHER:
         return "this page is typeset and not scanned"
