@@ -334,6 +334,16 @@ def test_a_group_that_may_be_hidden_or_does_not_close_stays() -> None:
     assert images.read(saved(in_groups(Page(content=f"{WHOLE} Q"), "1 0 0 1 0 0"))).untouched
 
 
+def test_groups_that_name_each_other_but_paint_nothing_take_no_time() -> None:
+    pdf = document(Page(content=""))
+    groups = [pdf.make_stream(b"", Type=Name.XObject, Subtype=Name.Form) for _ in range(60)]
+    named = Dictionary({f"/X{number}": one for number, one in enumerate(groups)})
+    for one in groups:
+        one.BBox, one.Resources = Array([0, 0, 9, 9]), Dictionary(XObject=named)
+    pdf.pages[0].Resources.XObject = named
+    assert images.read(saved(pdf)).untouched
+
+
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_groups_without_end_are_refused(count: int) -> None:
     pdf = in_groups(Page(), "1 0 0 1 0 0")
@@ -490,11 +500,38 @@ def test_a_scan_that_was_packed_tightly_does_not_grow(archival: bool) -> None:
     picture = images.read(after)
     with pikepdf.open(io.BytesIO(after)) as pdf:
         stored = pdf.pages[0].Resources.XObject["/Pellucid"].Filter
+        version = float(pdf.pdf_version)
     assert stored == (Name.DCTDecode if archival else Name.JPXDecode)
+    assert archival or version >= 1.5
     if not archival:
         assert len(after) <= len(whole) + 1000  # the document has names that Pillow's lacks
     error = np.mean((picture.samples[..., 0].astype(float) - clean) ** 2)
     assert 10 * np.log10(255**2 / error) > 31.9
+
+
+def test_metadata_that_are_none_do_no_harm_and_make_no_noise(tmp_path: Path) -> None:
+    pdf = document(Page())
+    pdf.Root.Metadata = pdf.make_stream(b"<x", Type=Name.Metadata, Subtype=Name.XML)
+    pdf.save(tmp_path / "in.pdf")
+    code = (
+        "import sys; from dataclasses import replace; from pellucid import images\n"
+        "page = images.read(sys.argv[1])\n"
+        "page = replace(page.with_samples(255 - page.samples), derivation='x')\n"
+        "images.write(sys.argv[2], page)"
+    )
+    names = [str(tmp_path / name) for name in ("in.pdf", "out.pdf")]
+    run = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
+    )
+    assert run.stderr == ""
+    assert images.count_pages(tmp_path / "out.pdf") == 1
+
+
+def test_a_version_rises_only_for_jpeg_2000() -> None:
+    old = saved(document(Page()), force_version="1.3")
+    with pikepdf.open(io.BytesIO(written([changed(images.read(old))]))) as pdf:
+        assert pdf.pages[0].Resources.XObject["/Pellucid"].Filter == Name.DCTDecode
+        assert pdf.pdf_version == "1.3"
 
 
 def test_a_scan_of_next_to_nothing_grows_rather_than_becoming_poor() -> None:

@@ -80,6 +80,8 @@ def opened(page: Any) -> Any:
     None where there are none with pictures in them, or where the page would not look the same.
     """
     pikepdf = optional("pikepdf", "pdf")
+    if not _groups(page.get_resources()):
+        return None
     alone = pikepdf.new()
     alone.pages.append(page)
     copy = alone.pages[0]
@@ -92,17 +94,17 @@ def opened(page: Any) -> Any:
 
 def lay_open(pdf: Any, page: Any) -> bool:
     """Write a page's groups with pictures out in place of their names; False if there are none."""
-    found = False
-    for depth in range(DEEPEST):
-        found = _lay_open_once(pdf, page, depth) or found
-    return found
+    depth = 0
+    while depth < DEEPEST and _lay_open_once(pdf, page, depth):
+        depth += 1
+    return depth > 0
 
 
 def _lay_open_once(pdf: Any, page: Any, depth: int) -> bool:
     pikepdf = optional("pikepdf", "pdf")
     given = page.get_resources()
     resources = {key: pikepdf.Dictionary(dict(one.items())) for key, one in _tables(given)}
-    forms = {name: one for name, one in resources.get("/XObject", {}).items() if _has_pictures(one)}
+    forms = _groups(resources)
     body: list[bytes] = []
     count = 0
     for one in instructions_of(page):
@@ -136,14 +138,19 @@ def _tables(resources: Any) -> Iterator[tuple[str, Any]]:
             yield key, resources[key]
 
 
-def _has_pictures(one: Any, depth: int = 0) -> bool:
-    """Whether it is a group with a picture in it, however deep, that is always shown."""
-    if one.get("/Subtype") != "/Form" or "/OC" in one or depth == DEEPEST:
+def _groups(resources: Any) -> dict[str, Any]:
+    """The groups with a picture in them, however deep, that are always shown, by name."""
+    named = resources.get("/XObject", {})
+    return {name: one for name, one in named.items() if _has_pictures(one, set())}
+
+
+def _has_pictures(one: Any, seen: set[tuple[int, int]]) -> bool:
+    if one.get("/Subtype") != "/Form" or "/OC" in one or one.objgen in seen:
         return False
+    seen.add(one.objgen)
     inside = one.get("/Resources", {}).get("/XObject", {})
     return any(
-        each.get("/Subtype") == "/Image" or _has_pictures(each, depth + 1)
-        for each in inside.values()
+        each.get("/Subtype") == "/Image" or _has_pictures(each, seen) for each in inside.values()
     )
 
 

@@ -75,14 +75,16 @@ class Source:
             check(page, instructions, name)
             scan = find_scan(page, instructions, name)
             if isinstance(scan, str) and (alone := opened(page)) is not None:
-                inside = find_scan(alone.pages[0], instructions_of(alone.pages[0]), name)
+                laid_open = instructions_of(alone.pages[0])
+                inside = find_scan(alone.pages[0], laid_open, name)
                 if not isinstance(inside, str):
-                    pdf, page, scan, apart = alone, alone.pages[0], inside, alone
+                    pdf, page, apart = alone, alone.pages[0], alone
+                    instructions, scan = laid_open, inside
             if isinstance(scan, str):
                 seen = Picture(rendered_page(page), dpi=(TYPESET_DPI, TYPESET_DPI), untouched=scan)
                 found = None
             else:
-                samples = rendered_scan(pdf, page, instructions_of(page), scan, name)
+                samples = rendered_scan(pdf, page, instructions, scan, name)
                 seen = Picture(
                     samples,
                     bits=1 if scan.bilevel and samples.shape[2] == 1 else 8,

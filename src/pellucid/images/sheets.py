@@ -8,6 +8,7 @@ become JPEG, or JPEG 2000 where only that is no larger than they were. Read next
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ from pellucid.images.painting import POINTS, add_page, instructions_of, operands
 from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
 from pellucid.images.scans import Scan
+
+# pikepdf logs a traceback for metadata that are no XMP; they say nothing, and that is all.
+logging.getLogger("pikepdf").addHandler(logging.NullHandler())
 
 QUALITIES, LOW_QUALITIES = (85, 75, 65), (55, 45)
 """Of JPEG; the first that makes a scan no larger than it was. In place of the low ones JPEG 2000 is
@@ -92,8 +96,7 @@ def write(file: BinaryIO, pictures: Iterable[Picture], name: str) -> None:
                 pdf.remove_unreferenced_resources()
             # The same pages make the same file, to the last byte.
             linear = source is not None and pdf.is_linearized
-            version = "1.5" if spool.jpeg2000 else ""  # the first with JPEG 2000
-            pdf.save(file, linearize=linear, deterministic_id=True, min_version=version)
+            pdf.save(file, linearize=linear, deterministic_id=True, min_version=spool.version)
 
 
 class _Spool:
@@ -102,7 +105,7 @@ class _Spool:
     def __init__(self, stack: ExitStack, pikepdf: Any) -> None:
         self.stack, self.pikepdf = stack, pikepdf
         self.pdf: Any = None
-        self.jpeg2000 = True
+        self.jpeg2000, self.version = True, ""
         self.waiting: list[tuple[Any, str, Any]] = []
 
     def put(self, page: Any, name: str, picture: Picture, most: int | None) -> None:
@@ -110,6 +113,8 @@ class _Spool:
         if not self.waiting:
             self.draft = self.pikepdf.new()
         encoded = _encoded(picture, most, self.pikepdf, jpeg2000=self.jpeg2000)
+        if encoded[1].Filter == self.pikepdf.Name.JPXDecode:
+            self.version = "1.5"  # the first that knows it
         image = self.draft.make_stream(*encoded)
         self.waiting.append((page, name, image))
         if len(self.waiting) >= _TOGETHER:
