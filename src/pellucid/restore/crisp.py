@@ -21,6 +21,7 @@ from pellucid.restore.blend import blend
 from pellucid.restore.cells import over_cells, strips
 
 Map = NDArray[np.bool_]
+Samples = NDArray[np.float32]
 
 CELL = 8
 """Side of a cell in pixels."""
@@ -45,7 +46,7 @@ WRONG = 0.15
 
 def keep_clean(
     before: NDArray[Any], after: NDArray[Any], card: Mapping[str, Any], *, strength: float = 1.0
-) -> None:
+) -> bool:
     """Take back, in place, what was done to a page that came clean, all but its specks.
 
     Args:
@@ -53,14 +54,22 @@ def keep_clean(
         after: Cleaned, of the same shape; of the same dtype or float32. Changed in place.
         card: The model's; one without ``ink`` leaves all as it is.
         strength: The share of the change that `after` holds; above 0.
+
+    Returns:
+        Whether the page came clean.
     """
     if not card.get("ink"):
-        return
-    found = [_cells(before[rows], after[rows], strength) for rows in strips(before, CELL)]
+        return False
+    found = []
+    for rows in strips(before, CELL):
+        one = scaled(before[rows])
+        made = one + (scaled(after[rows]) - one) / np.float32(strength)
+        found.append(compared(one, made))
     crisp = strength == 1 and all(_is_crisp(before[rows]) for rows in strips(before, CELL))
-    came, goes, changed = (np.concatenate(part) for part in zip(*found, strict=True))
+    lightness, to_be, changed = (np.concatenate(part) for part in zip(*found, strict=True))
+    came, goes = lightness >= WHITE, to_be >= WHITE
     if not _is_clean(came, goes, changed):
-        return
+        return False
     kept = (came | ~goes) & (changed < WRONG)
     width = before.shape[1]
     for rows in strips(before, CELL):
@@ -69,6 +78,7 @@ def keep_clean(
         blend(before, after, rows, (~pixels[:, :width, None]).astype(np.float32))
         if crisp:
             after[rows] = unscaled((scaled(after[rows]) >= 0.5).astype(np.float32), after.dtype)
+    return True
 
 
 def _is_crisp(samples: NDArray[Any]) -> bool:
@@ -83,13 +93,19 @@ def _is_clean(came: Map, goes: Map, changed: NDArray[np.float32]) -> bool:
     return bool(came[goes].mean() >= CAME_WHITE and np.median(changed[~goes]) <= LITTLE)
 
 
-def _cells(
-    before: NDArray[Any], after: NDArray[Any], strength: float
-) -> tuple[Map, Map, NDArray[np.float32]]:
-    """Of each cell: whether it came white, whether it goes white, and its change."""
-    one = scaled(before)
-    change = (scaled(after) - one) / np.float32(strength)
-    sums = over_cells(np.add, np.square(change), CELL).sum(axis=2)
-    counts = over_cells(np.add, np.ones_like(change), CELL).sum(axis=2)
-    came, goes = (over_cells(np.minimum, each, CELL).min(axis=2) for each in (one, one + change))
-    return came >= WHITE, goes >= WHITE, np.sqrt(sums / counts)
+def compared(one: Samples, other: Samples) -> tuple[Samples, Samples, Samples]:
+    """Of each cell: how dark each of two pages gets, and how far they are apart.
+
+    Args:
+        one: (H, W, C), [0, 1].
+        other: Of the same shape.
+
+    Returns:
+        The darkest sample of `one`, that of `other`, and the root mean square of their difference,
+        each (h, w) of cells.
+    """
+    difference = other - one
+    sums = over_cells(np.add, np.square(difference), CELL).sum(axis=2)
+    counts = over_cells(np.add, np.ones_like(difference), CELL).sum(axis=2)
+    darkest, others = (over_cells(np.minimum, each, CELL).min(axis=2) for each in (one, other))
+    return darkest, others, np.sqrt(sums / counts)

@@ -27,6 +27,7 @@ from pellucid.restore import tiles, zoo
 from pellucid.restore.crisp import keep_clean
 from pellucid.restore.even import even
 from pellucid.restore.floats import prepared
+from pellucid.restore.levels import keep_levels
 from pellucid.restore.noise import estimate_sigma
 from pellucid.restore.runtime import Runner
 from pellucid.restore.spare import spare
@@ -236,8 +237,8 @@ def take_back(
     """
     even(before, after, card)
     spare(before, after, card, strength=strength, unit=1.0 if unit is None else unit)
-    if unit is None:
-        keep_clean(before, after, card, strength=strength)
+    if unit is None and not keep_clean(before, after, card, strength=strength):
+        keep_levels(before, after, card, strength=strength)
 
 
 def through(windows: Pixels, runner: Runner, together: int) -> Pixels:
