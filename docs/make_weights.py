@@ -259,6 +259,7 @@ def _card(name: str, card: dict[str, Any], flops: float, losses: dict[str, float
         spares += f"- No place is changed by more than {often} times what the others are.\n"
     if card.get("ink"):
         spares += "- A page that comes clean, on white paper, stays so but for its specks.\n"
+        spares += "- Black and white under faint noise or JPEG becomes black and white again.\n"
     fast = "none: mostly in 8 bits it would lose more than 0.05 dB at some level of noise"
     if losses is not None:
         lost = ", ".join(
