@@ -30,3 +30,10 @@ def over_cells(ufunc: np.ufunc, pixels: NDArray[Any], side: int) -> NDArray[Any]
     high = ufunc.reduceat(pixels, np.arange(0, height, side), axis=0)
     found: NDArray[Any] = ufunc.reduceat(high, np.arange(0, width, side), axis=1)
     return found
+
+
+def in_pixels(cells: NDArray[np.bool_], side: int, rows: slice, width: int) -> NDArray[np.bool_]:
+    """The cells of a strip as pixels: (h, width, 1) of (H / side, W / side)."""
+    strip = cells[rows.start // side : -(-rows.stop // side)]
+    tall = strip.repeat(side, axis=0)[: rows.stop - rows.start]
+    return tall.repeat(side, axis=1)[:, :width, None]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore.blend import blend
-from pellucid.restore.cells import over_cells, strips
+from pellucid.restore.cells import in_pixels, over_cells, strips
 
 Map = NDArray[np.bool_]
 Samples = NDArray[np.float32]
@@ -71,11 +71,9 @@ def keep_clean(
     if not _is_clean(came, goes, changed):
         return False
     kept = (came | ~goes) & (changed < WRONG)
-    width = before.shape[1]
     for rows in strips(before, CELL):
-        cells = kept[rows.start // CELL : -(-rows.stop // CELL)]
-        pixels = cells.repeat(CELL, axis=0)[: rows.stop - rows.start].repeat(CELL, axis=1)
-        blend(before, after, rows, (~pixels[:, :width, None]).astype(np.float32))
+        pixels = in_pixels(kept, CELL, rows, before.shape[1])
+        blend(before, after, rows, (~pixels).astype(np.float32))
         if crisp:
             after[rows] = unscaled((scaled(after[rows]) >= 0.5).astype(np.float32), after.dtype)
     return True

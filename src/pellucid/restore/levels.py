@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.images.picture import scaled, unscaled
-from pellucid.restore.cells import strips
+from pellucid.restore.cells import in_pixels, strips
 from pellucid.restore.crisp import CAME_WHITE, CELL, LEAST_PAPER, WHITE, WRONG, Map, compared
 
 MIDDLE = (0.4, 0.6)
@@ -67,12 +67,10 @@ def keep_levels(
         return
     kept = (white | ~paper) & (changed < WRONG) & ~marks
     for rows in strips(before, CELL):
-        cells = kept[rows.start // CELL : -(-rows.stop // CELL)]
-        pixels = cells.repeat(CELL, axis=0)[: rows.stop - rows.start].repeat(CELL, axis=1)
         one = scaled(before[rows])
         was = one + np.float32(strength) * (_levels(one) - one)
-        mixed = np.where(pixels[:, : before.shape[1], None], was, scaled(after[rows]))
-        after[rows] = unscaled(mixed, after.dtype)
+        pixels = in_pixels(kept, CELL, rows, before.shape[1])
+        after[rows] = unscaled(np.where(pixels, was, scaled(after[rows])), after.dtype)
 
 
 def _levels(one: NDArray[np.float32]) -> NDArray[np.float32]:
