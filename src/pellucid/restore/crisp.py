@@ -10,7 +10,7 @@ says with ``ink`` that it is for pages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,9 @@ def keep_clean(
     """
     if not card.get("ink"):
         return False
-    found = []
-    for rows in strips(before, CELL):
-        one = scaled(before[rows])
-        made = one + (scaled(after[rows]) - one) / np.float32(strength)
-        found.append(compared(one, made))
+    darkest, made, changed = compared(before, after, strength)
     crisp = strength == 1 and all(_is_crisp(before[rows]) for rows in strips(before, CELL))
-    lightness, to_be, changed = (np.concatenate(part) for part in zip(*found, strict=True))
-    came, goes = lightness >= WHITE, to_be >= WHITE
+    came, goes = darkest >= WHITE, made >= WHITE
     if not _is_clean(came, goes, changed):
         return False
     kept = (came | ~goes) & (changed < WRONG)
@@ -91,19 +86,34 @@ def _is_clean(came: Map, goes: Map, changed: NDArray[np.float32]) -> bool:
     return bool(came[goes].mean() >= CAME_WHITE and np.median(changed[~goes]) <= LITTLE)
 
 
-def compared(one: Samples, other: Samples) -> tuple[Samples, Samples, Samples]:
-    """Of each cell: how dark each of two pages gets, and how far they are apart.
+def compared(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    strength: float,
+    seen: Callable[[Samples], Samples] = lambda one: one,
+) -> tuple[Samples, Samples, Samples]:
+    """Of each cell: how dark a page and the network's answer get, and how far they are apart.
 
     Args:
-        one: (H, W, C), [0, 1].
-        other: Of the same shape.
+        before: The page as it came, (H, W, C), integers or [0, 1].
+        after: Cleaned, of the same shape.
+        strength: The share of the network's change that `after` holds; above 0.
+        seen: Makes of a strip of the page what is to be compared with the answer.
 
     Returns:
-        The darkest sample of `one`, that of `other`, and the root mean square of their difference,
-        each (h, w) of cells.
+        The darkest sample of what is seen, that of the answer, and the root mean square of their
+        difference, each (h, w) of cells.
     """
-    difference = other - one
-    sums = over_cells(np.add, np.square(difference), CELL).sum(axis=2)
-    counts = over_cells(np.add, np.ones_like(difference), CELL).sum(axis=2)
-    darkest, others = (over_cells(np.minimum, each, CELL).min(axis=2) for each in (one, other))
-    return darkest, others, np.sqrt(sums / counts)
+    found = []
+    for rows in strips(before, CELL):
+        one = scaled(before[rows])
+        made = one + (scaled(after[rows]) - one) / np.float32(strength)
+        shown = seen(one)
+        sums, counts = (
+            over_cells(np.add, each, CELL).sum(axis=2)
+            for each in (np.square(made - shown), np.ones_like(made))
+        )
+        darkest = (over_cells(np.minimum, each, CELL).min(axis=2) for each in (shown, made))
+        found.append((*darkest, np.sqrt(sums / counts)))
+    shown, made, changed = (np.concatenate(part) for part in zip(*found, strict=True))
+    return shown, made, changed

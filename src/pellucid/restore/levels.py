@@ -52,15 +52,9 @@ def keep_levels(
     """
     if not card.get("ink") or before.shape[2] != 1 or not _is_decided(before):
         return
-    found = []
-    for rows in strips(before, CELL):
-        one = scaled(before[rows])
-        made = one + (scaled(after[rows]) - one) / np.float32(strength)
-        found.append(compared(_levels(one), made))
-    came, goes, changed = (np.concatenate(part) for part in zip(*found, strict=True))
-    white = came >= WHITE
-    marks = _far_from(~white) & (goes < SEEN)
-    paper = goes >= WHITE
+    darkest, made, changed = compared(before, after, strength, seen=_levels)
+    white, paper = darkest >= WHITE, made >= WHITE
+    marks = _far_from(~white) & (made < SEEN)
     if not LEAST_PAPER <= paper.mean() < 1 or marks.mean() > MARKS:
         return
     if white[paper].mean() < CAME_WHITE or np.median(changed[~paper]) > LITTLE:
@@ -78,7 +72,7 @@ def _levels(one: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _is_decided(samples: NDArray[Any]) -> bool:
-    """Whether next to no sample is in the middle; those that are not finite count as if."""
+    """Whether next to no sample is in the middle; one that is not finite counts."""
     low, high = MIDDLE
     open_still = 0
     for rows in strips(samples, CELL):
