@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import OptionError
+from pellucid.learn import metrics
 from pellucid.learn.models import MODELS, Autoencoder, ConvAutoencoder, Restorer, create, summary
 from pellucid.learn.models.blocks import DOWN, UP
 from pellucid.learn.models.sparse import SPARSITIES
@@ -280,18 +281,39 @@ def test_wrong_channels_are_refused_with_a_way_out() -> None:
         create("conv")(torch.rand(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize("loss", ["mse", "bce", "l1"])
+@pytest.mark.parametrize("loss", ["mse", "bce", "l1", "psnr", "psnr+ssim"])
 def test_loss_agrees_with_its_formula(loss: str) -> None:
     torch.manual_seed(0)
     model = create("conv", channels=(4,), loss=loss).eval()
     damaged, clean = torch.rand(2, 2, 1, 8, 8).unbind()
     restored = model(damaged)
+    decibels = (restored - clean).square().mean((1, 2, 3)).log10().mean()
+    similarity = metrics.ssim(restored, clean).mean()
     formula = {
         "mse": (restored - clean).square().mean(),
         "l1": (restored - clean).abs().mean(),
         "bce": -(clean * restored.log() + (1 - clean) * (1 - restored).log()).mean(),
+        "psnr": decibels,
+        "psnr+ssim": decibels + 1 - similarity,
     }[loss]
-    torch.testing.assert_close(model.loss(damaged, clean)[loss], formula)
+    torch.testing.assert_close(model.loss(damaged, clean)[loss], formula, rtol=1e-5, atol=1e-5)
+
+
+def test_similarity_in_the_loss_asks_for_black_where_nothing_is() -> None:
+    # Half black, half texture: one squared error, once as a grey veil on the black.
+    chance = torch.Generator().manual_seed(0)
+    clean = torch.zeros(1, 1, 64, 64)
+    clean[..., 32:] = torch.rand(1, 1, 64, 32, generator=chance)
+    veil, noise = clean.clone(), clean.clone()
+    veil[..., :32] += 0.02
+    noise[..., 32:] += 0.02 * torch.randn(1, 1, 64, 32, generator=chance).sign()
+    plain, similar = (create("unet", loss=loss) for loss in ("psnr", "psnr+ssim"))
+    of_plain, of_similar = (
+        [float(model.distance(restored, clean)[model.criterion]) for restored in (veil, noise)]
+        for model in (plain, similar)
+    )
+    assert of_plain[0] == pytest.approx(of_plain[1], abs=1e-4)
+    assert of_similar[0] > of_similar[1] + 0.1
 
 
 def test_summary_counts_what_a_hand_counts() -> None:

@@ -85,7 +85,7 @@ def test_another_seed_gives_other_weights() -> None:
     ("loss", "optimizer"),
     [
         *((loss, kind) for loss in ("mse", "bce", "l1") for kind in ("adam", "adamw")),
-        *((loss, "muon") for loss in ("charbonnier", "psnr")),
+        *((loss, "muon") for loss in ("charbonnier", "psnr", "psnr+ssim")),
     ],
 )
 def test_every_loss_and_optimizer_learns(loss: str, optimizer: str) -> None:

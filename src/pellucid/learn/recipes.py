@@ -70,7 +70,7 @@ class Train(_Section):
         flipped: Mirror and turn at random. Not for digits.
         exposed: Share of pictures whose contrast is stretched at random until a part of some is
             all white or all black, as where a camera is blinded. Not for pairs.
-        loss: 'mse', 'bce', 'l1', 'charbonnier' or 'psnr'; None keeps the model's own.
+        loss: 'mse', 'bce', 'l1', 'charbonnier', 'psnr' or 'psnr+ssim'; None keeps the model's own.
         optimizer: 'adam', 'adamw' or 'muon'.
         learning_rate: At its highest.
         schedule: 'constant', 'cosine' (down to nothing at the end), 'step' (a tenth after two
@@ -99,7 +99,7 @@ class Train(_Section):
     crop: int | None = Field(None, ge=1)
     flipped: bool = False
     exposed: float = Field(0.0, ge=0, le=1)
-    loss: Literal["mse", "bce", "l1", "charbonnier", "psnr"] | None = None
+    loss: Literal["mse", "bce", "l1", "charbonnier", "psnr", "psnr+ssim"] | None = None
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["constant", "cosine", "step", "rsqrt"] = "constant"

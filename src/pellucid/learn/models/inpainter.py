@@ -37,7 +37,8 @@ class Inpainter(UNet):
         up: 'transpose', 'nearest' or 'bilinear'.
         norm: 'none', 'batch' or 'group'.
         activation: 'relu', 'leaky_relu', 'gelu' or 'silu'.
-        loss: 'mse', 'l1', 'charbonnier' or 'psnr', over all pixels, of which the known have none.
+        loss: 'mse', 'l1', 'charbonnier', 'psnr' or 'psnr+ssim', over all pixels, of which the known
+            have none.
         image_channels: 1 for grey, 3 for colour.
     """
 

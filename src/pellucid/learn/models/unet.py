@@ -81,7 +81,8 @@ class UNet(Restorer):
         activation: 'relu', 'leaky_relu', 'gelu' or 'silu'.
         residual: The network gives what to add to the damaged image.
         output: 'linear', or 'sigmoid' where the output is not residual.
-        loss: 'mse', 'l1', 'charbonnier' or 'psnr'; 'bce' where the output is a sigmoid.
+        loss: 'mse', 'l1', 'charbonnier', 'psnr' or 'psnr+ssim'; 'bce' where the output is a
+            sigmoid.
         image_channels: 1 for grey, 3 for colour.
     """
 
