@@ -155,10 +155,12 @@ def test_denoise_json_is_the_contract(
     assert set(told) == {"model", "version", "files"}
     assert told["version"] == pellucid.__version__
     wanted = ["input", "output", "sigma", "removed", "seconds", "megapixels", "warnings", "error"]
-    assert all(list(entry) == wanted for entry in told["files"])
     bad = [entry for entry in told["files"] if entry["error"]]
     assert [entry["input"] for entry in bad] == [str(scans / "bad.png")]
+    assert list(bad[0]) == wanted
     good = [entry for entry in told["files"] if not entry["error"]]
+    assert all(list(entry) == [*wanted, "model"] for entry in good)
+    assert all(entry["model"] == soft.stem for entry in good)
     assert all(entry["error"] is None and entry["warnings"] == [] for entry in good)
     assert all(0 < entry["sigma"] < 1 and entry["megapixels"] > 0 for entry in good)
     assert all(0 < entry["removed"] < 1 for entry in good)

@@ -33,6 +33,7 @@ from pellucid import images  # noqa: E402
 from pellucid.cli import app  # noqa: E402
 from pellucid.errors import ImageError, MissingExtraError  # noqa: E402
 from pellucid.images.picture import Picture  # noqa: E402
+from pellucid.restore.files import denoise_files  # noqa: E402
 
 NATIVE = (
     ImplicitVRLittleEndian,
@@ -92,6 +93,13 @@ def rewritten(source: bytes, change) -> tuple[Dataset, bytes]:
     found = [picture.with_samples(change(picture.samples)) for picture in images.pages(source)]
     images.write(out, found, kind="dicom")
     return pydicom.dcmread(io.BytesIO(out.getvalue())), out.getvalue()
+
+
+def test_the_network_for_medical_pictures_is_told(tmp_path):
+    noisy = 500 + 100 * np.random.default_rng(0).standard_normal((24, 24))
+    (tmp_path / "slice.dcm").write_bytes(file(data_set(noisy.astype(np.int16))))
+    (told,) = denoise_files([tmp_path / "slice.dcm"], tmp_path / "clean.dcm")
+    assert told.model == "medical"
 
 
 @pytest.mark.parametrize("syntax", [*NATIVE, *PACKED], ids=lambda uid: uid.keyword)

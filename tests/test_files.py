@@ -363,6 +363,18 @@ def test_the_report_has_the_documented_form():
     ]
 
 
+def test_the_network_of_each_picture_is_told(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/colour.png", Picture(noise))
+    write(tmp_path / "in/grey.png", Picture(noise[..., :1]))
+    results = denoise_files([tmp_path / "in"], tmp_path / "out")
+    assert [result.model for result in results] == ["photo", "photo-gray"]
+    assert [told["model"] for told in report(results, "photo")["files"]] == ["photo", "photo-gray"]
+    (kept,) = denoise_files([tmp_path / "in/grey.png"], tmp_path / "same.png", strength=0)
+    assert kept.model is None
+
+
 def test_a_killed_run_leaves_whole_files_only(tmp_path, model):
     folder = tmp_path / "in"
     folder.mkdir()

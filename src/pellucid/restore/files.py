@@ -61,6 +61,8 @@ class FileResult:
         ink: Share of the ink that is gone from a page; None where the model is not for pages.
         kept: The page stays as it came, for a reason that is among the warnings.
         untried: The disk had been full or read-only before its turn came.
+        model: Name of the network that it went through: of a pair the one that fitted, of several
+            defaults that of its kind; None where it went through none.
     """
 
     input: str
@@ -77,6 +79,7 @@ class FileResult:
     ink: float | None = None
     kept: bool = False
     untried: bool = False
+    model: str | None = None
 
 
 Progress = Callable[[FileResult, int, int], None]
@@ -178,6 +181,7 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
                 "megapixels": _rounded(result.megapixels),
                 "warnings": list(result.warnings),
                 "error": result.error,
+                **({} if result.model is None else {"model": result.model}),
                 **({} if result.structure is None else {"structure": _rounded(result.structure)}),
                 **({} if result.ink is None else {"ink_removed": _rounded(result.ink)}),
                 **({"kept": True} if result.kept else {}),
@@ -253,19 +257,22 @@ class _How:
         twins = self.runner if other is None else other()
         return twins.suited(1 if is_grey(picture.samples) else 3)
 
-    def restored(self, picture: Picture, notes: list[str]) -> tuple[Picture, float | None]:
-        """A picture made clean, unless it is to be left as it is; the share of ink that went."""
+    def restored(
+        self, picture: Picture, notes: list[str]
+    ) -> tuple[Picture, float | None, str | None]:
+        """A picture made clean, unless it is to be left; the share of ink that went; by whom."""
         page = f"page {picture.page[0] + 1}: " if picture.page[1] > 1 else ""
         why = picture.untouched
         if page and picture.samples.dtype.kind == "f" and not np.isfinite(picture.samples).any():
             why = "all samples are NaN or infinite"
         if why:
             notes.append(f"{page}{why}; it stays as it is")
-            return picture, None
+            return picture, None, None
         runner = self.suited(picture)
+        name = runner.name if self.strength > 0 else None
         clean = restore_picture(picture, runner, self.strength, tile=self.tile, warn=notes.append)
         if not runner.metadata.get("ink"):
-            return self.finished(clean), None
+            return self.finished(clean), None, name
         if not is_page(clean.samples):
             notes.append(
                 f"{page}this does not look like print on paper, which '{runner.name}' is for; for "
@@ -282,14 +289,14 @@ class _How:
                     f"{page}{ink.removed:.0%} of the ink is too pale to become black; leave "
                     "--binarize out to keep it grey"
                 )
-            return self.finished(clean), ink.removed
+            return self.finished(clean), ink.removed, name
         top, left, height, width = ink.lost[0]
         places = f"{len(ink.lost)} places, the largest " if len(ink.lost) > 1 else ""
         notes.append(
             f"{page}print may be lost ({places}{width}x{height} pixels at {left},{top}), so it "
             "stays as it was; --force takes what the model made"
         )
-        return picture, 0.0
+        return picture, 0.0, name
 
     def finished(self, clean: Picture) -> Picture:
         """The picture as it is written: black and white where that was asked for."""
@@ -367,7 +374,7 @@ def _clean_page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileRes
     if picture.animated:
         notes.append("of this animation only the first frame is read; save its frames as pictures")
     sigma = estimate_sigma(picture.samples)
-    clean, ink = how.restored(picture, notes)
+    clean, ink, model = how.restored(picture, notes)
     kept = clean is picture and how.strength > 0
     removed = difference(picture.samples, clean.samples)
     clean = clean if removed or clean.bits != picture.bits else picture
@@ -377,7 +384,7 @@ def _clean_page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileRes
         follows = _removed(picture, clean, job, notes, page=ink is not None)
     told = FileResult(job.source, job.target, sigma, removed, 0.0, megapixels, tuple(notes))
     floats = picture.samples.dtype.kind == "f"
-    return clean, replace(told, floats=floats, structure=follows, ink=ink, kept=kept)
+    return clean, replace(told, floats=floats, structure=follows, ink=ink, kept=kept, model=model)
 
 
 def _unfinished(job: Job, how: _How) -> Unfinished | None:
