@@ -186,6 +186,36 @@ def test_json_on_standard_output_is_alone_there(
     assert said.err == "3 restored\n"
 
 
+def test_the_answer_is_written_over_no_picture(scans: Path, soft: Path, command: Command) -> None:
+    picture, out = scans / "1.png", scans / "clean.png"
+    before = picture.read_bytes()
+    given = ("denoise", picture, "-o", out, "--model", soft, "--json")
+    command.refused(*given, picture, says="is not JSON")
+    assert picture.read_bytes() == before
+    assert not out.exists()
+    said = command(*given, out)
+    assert (said.code, "is not JSON" in said.err) == (2, True)
+    assert images.read(out).kind == "png"
+
+
+@pytest.mark.parametrize("verb", ["denoise", "compress", "decompress"])
+def test_standard_output_takes_the_picture_or_the_answer(verb: str, command: Command) -> None:
+    command.refused(verb, "a.png", "-o", "-", "--json", "-", says="not both")
+
+
+def test_a_name_that_standard_output_cannot_show_stops_nothing(scans: Path, soft: Path) -> None:
+    given = ("denoise", scans / "1.png", "-o", scans / "\u00fc.png", "--model", soft)
+    done = subprocess.run(
+        command_line(*given, "--json", scans / "told.json"),
+        env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="1"),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xfc.png" in done.stdout
+    assert json.loads((scans / "told.json").read_text())["files"][0]["error"] is None
+
+
 def test_the_place_of_the_answer_is_looked_at_before_the_work(
     scans: Path, tmp_path: Path, soft: Path, command: Command
 ) -> None:

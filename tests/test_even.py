@@ -103,7 +103,7 @@ def test_a_share_is_kept_by_measure() -> None:
     assert np.count_nonzero(kept < 1) == 1
 
 
-@pytest.mark.parametrize("size", [(1, 1), (15, 900), (112, 112), (112, 128)])
+@pytest.mark.parametrize("size", [(1, 2), (15, 900), (112, 112), (112, 128)])
 def test_small_pictures_say_too_little_of_themselves(size: tuple[int, int]) -> None:
     before = np.random.default_rng(9).uniform(size=(*size, 1)).astype(np.float32)
     after = before.copy()
@@ -157,3 +157,11 @@ def test_a_card_without_it_changes_nothing() -> None:
     after[:20] = 50
     even(before, after, {})
     assert (after[:20] == 50).all()
+
+
+@pytest.mark.parametrize("side", [1, 8, 40])
+def test_a_picture_of_flat_colour_keeps_it(side: int) -> None:
+    before = np.full((side, side, 3), (0.0, 0.1, 1.0), np.float32)
+    after = before + 0.05
+    even(before, after, CARD)
+    assert (after == before).all()

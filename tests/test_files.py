@@ -396,3 +396,36 @@ def test_a_killed_run_leaves_whole_files_only(tmp_path, model):
     results = denoise_files([folder], tmp_path / "out", model=model)
     assert sum(result.skipped for result in results) == len(done)
     assert not errors(results)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "webp", "avif"])
+def test_what_is_left_as_it_was_is_not_compressed_once_more(tmp_path, model, kind, scene):
+    given, out = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
+    write(given, Picture(scene))
+    (result,) = denoise_files([given], out, model=model, strength=0)
+    assert (result.removed, out.read_bytes()) == (0, given.read_bytes())
+    denoise_files([given], out, model=model, overwrite=True)
+    assert out.read_bytes() != given.read_bytes()
+
+
+def test_a_coarse_jpeg_takes_little_from_what_was_restored(tmp_path, model):
+    slope = np.linspace(60, 200, 96)[:, None, None] + np.zeros((1, 96, 1))
+    noisy = slope + np.random.default_rng(0).normal(0, 25, slope.shape)
+    write(tmp_path / "in.jpg", Picture(noisy.clip(0, 255).astype(np.uint8)), quality=20)
+    for name in ("out.jpg", "out.png"):
+        denoise_files([tmp_path / "in.jpg"], tmp_path / name, model=model)
+    lossy, whole = (read(tmp_path / name).samples.astype(float) for name in ("out.jpg", "out.png"))
+    assert np.square(lossy - whole).mean() < 0.05 * np.square(whole - slope).mean()
+
+
+def test_residuals_go_to_a_folder_that_is_there_and_over_no_input(scans, tmp_path, model):
+    for _ in range(2):
+        results = denoise_files([scans], tmp_path / "out", model=model, residual=tmp_path / "left")
+        assert not errors(results)
+    assert names(tmp_path / "left") == [f"{name}.tif" for name in names(scans)]
+    assert all(one["skipped"] for one in report(results, "soft")["files"])
+    write(scans / "1.png.tif", Picture(np.zeros((9, 9, 1), np.uint8)))
+    with pytest.raises(OptionError, match="is an input or an output"):
+        denoise_files([scans], tmp_path / "out", model=model, residual=scans)
+    with pytest.raises(OptionError, match="give a file name inside it"):
+        denoise_files([scans / "1.png"], tmp_path / "a.png", model=model, residual=scans)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +57,47 @@ def test_opencv_sees_the_same_jpeg(scene: np.ndarray) -> None:
     data = written(scene, "jpeg")
     other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert abs(images.read(data).samples.astype(int) - other).max() <= 3
+
+
+def test_a_redrawn_jpeg_has_no_coarser_steps_than_our_own_quality(scene: np.ndarray) -> None:
+    for quality, image in ((30, Image.fromarray(scene)), (97, Image.fromarray(scene[..., 0]))):
+        picture = images.read(saved(image, "jpeg", quality=quality))
+        redrawn = picture.redrawn(picture.samples)
+        ours = written(replace(picture, storage={}), "jpeg")
+        tables = [
+            Image.open(io.BytesIO(data)).quantization
+            for data in (written(picture, "jpeg"), ours, written(redrawn, "jpeg"))
+        ]
+        for number, steps in tables[2].items():
+            pairs = zip(tables[0][number], tables[1][number], strict=True)
+            assert steps == [min(pair) for pair in pairs]
+
+
+def test_the_clear_grey_of_a_png_of_few_bits_is_found() -> None:
+    for bits, key in ((1, 1), (2, 2), (4, 15), (8, 200)):
+        steps = np.arange(2**bits, dtype=np.uint8)[None].repeat(2, axis=0)
+        rows = b"".join(b"\0" + np.packbits(in_bits(row, bits)).tobytes() for row in steps)
+        data = png_of(steps.shape[1], 2, bits, rows, key)
+        assert (images.read(data).alpha == np.where(steps == key, 0, 255)).all()
+
+
+def in_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """The values' bits one after the other, the highest first."""
+    return (values[:, None] >> np.arange(bits)[::-1] & 1).ravel()
+
+
+def png_of(width: int, height: int, bits: int, rows: bytes, key: int) -> bytes:
+    """A grey PNG of the rows as they are stored, one of its greys clear."""
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", key)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts
+    )
 
 
 def test_jpeg_is_written_with_the_settings_that_it_had(scene: np.ndarray) -> None:

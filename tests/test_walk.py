@@ -69,3 +69,44 @@ def test_a_reason_is_one_line_about_the_file() -> None:
     assert reason(FileNotFoundError(2, "no such file", "y.png"), "x.png") == "y.png: no such file"
     assert reason(MemoryError(), "x.png").startswith("x.png: there is not enough memory")
     assert "internal error" in reason(KeyError("k"), "x.png")
+
+
+def test_no_output_leaves_its_folder_however_the_input_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for path in (tmp_path / "x.png", here / "x.png", here / "w.png"):
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    monkeypatch.chdir(here)
+    assert targets(plan(["../x.png", "w.png"], "out"), Path("out")) == ["x.png", "here/w.png"]
+
+
+def test_two_spellings_of_a_file_are_one_input(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inputs)
+    jobs = plan(["a.png", "./a.png", "../in/a.png", "b.png"], tmp_path / "out")
+    assert [job.source for job in jobs] == ["a.png", "b.png"]
+    assert not any(job.error for job in jobs)
+
+
+def test_outputs_inside_are_no_inputs_whatever_the_folder_is_called(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inputs / "out").mkdir()
+    (inputs / "out" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "link").symlink_to(inputs)
+    monkeypatch.chdir(inputs)
+    for given, out in ((".", "../in/out"), ("../link", "out"), (inputs, "../link/out")):
+        assert len(plan([given], out)) == 3
+
+
+def test_a_place_that_nothing_can_be_written_to_is_told_before_the_work(
+    inputs: Path, tmp_path: Path
+) -> None:
+    (job,) = plan([inputs / "a.png"], tmp_path / "no" / "a.png")
+    assert "no does not exist; create it first" in str(job.error)
+    (tmp_path / "file").write_text("")
+    jobs = plan([inputs], tmp_path / "file" / "out")
+    assert all("is a file, not a folder" in str(job.error) for job in jobs)

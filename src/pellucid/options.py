@@ -77,9 +77,27 @@ def place(path: Path | None) -> Path | None:
     return path
 
 
+def place_or_folder(path: Path | None) -> Path | None:
+    """As `place`, where an existing folder will do."""
+    return path if path is not None and path.is_dir() else place(path)
+
+
+def place_of_json(path: Path | None) -> Path | None:
+    """As `place`, but not over a file that is none of JSON, such as the picture itself."""
+    if path is not None and path.is_file():
+        with path.open("rb") as file:
+            head = file.read(256).lstrip()
+        if head and head[:1] not in b"{[":
+            raise OptionError(
+                f"{path}: this holds something that is not JSON, and is not written over; give "
+                "--json another name"
+            )
+    return place(path)
+
+
 JsonFile = Annotated[
     Path | None,
     typer.Option(
-        "--json", callback=place, help="Write the answer here, too; - for standard output."
+        "--json", callback=place_of_json, help="Write the answer here, too; - for standard output."
     ),
 ]

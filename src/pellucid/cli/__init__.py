@@ -7,6 +7,7 @@ input or option is at fault, 130 interrupted, 1 our own mistake. Read next: `cle
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -62,12 +63,15 @@ app.add_typer(detect)
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     code: Any
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
     try:
         if "" in sys.argv:
             raise OptionError("an argument is empty; was a variable of the shell not set?")
         with making():
             code = app(sys.argv[1:] or ["--help"], prog_name="pellucid", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         if code == 130:  # typer's word for Ctrl-C
             raise KeyboardInterrupt
     except PellucidError as error:

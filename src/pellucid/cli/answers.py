@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pellucid.options import STREAM
+from pellucid.errors import OptionError
+from pellucid.options import STREAM, place_of_json
 
 
 def say(message: str) -> None:
@@ -32,6 +33,18 @@ def say_errors(failed: Sequence[Any]) -> None:
         )
 
 
+def one_stream(out: str, json_file: Path | None) -> None:
+    """Refuse to send both the output and the JSON to standard output.
+
+    Raises:
+        OptionError: Both are ``-``.
+    """
+    if out == STREAM == str(json_file):
+        raise OptionError(
+            "standard output takes the output or the JSON, not both; give --json a file"
+        )
+
+
 def save_json(path: Path, told: Any) -> None:
     """Write JSON to a file, or to standard output where the path is ``-``."""
     from pellucid.images.files import atomic
@@ -40,5 +53,6 @@ def save_json(path: Path, told: Any) -> None:
     if str(path) == STREAM:
         print(text)
         return
+    place_of_json(path)
     with atomic(path) as file:
         file.write(text.encode() + b"\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from pellucid.cli.answers import save_json, say, say_errors
+from pellucid.cli.answers import one_stream, save_json, say, say_errors
 from pellucid.options import (
     STREAM,
     Engine,
@@ -16,7 +16,7 @@ from pellucid.options import (
     EnsembleOption,
     JsonFile,
     Seed,
-    place,
+    place_or_folder,
 )
 
 
@@ -46,7 +46,7 @@ def denoise(
         Path | None,
         typer.Option(
             "--residual",
-            callback=place,
+            callback=place_or_folder,
             help="Write what was removed here, and look for structure in it.",
         ),
     ] = None,
@@ -62,6 +62,7 @@ def denoise(
     """Clean pictures with a trained network."""
     from pellucid.restore import files, zoo
 
+    one_stream(out, json_file)
     results = files.denoise_files(
         inputs,
         out,
@@ -81,9 +82,9 @@ def denoise(
         for warning in () if result.skipped else result.warnings:
             say(f"{result.input}: {warning}")
     say_errors(failed)
-    _summarise(results, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if json_file:
         save_json(json_file, files.report(results, model or zoo.DEFAULT))
+    _summarise(results, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if failed:
         raise typer.Exit(2)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from pellucid.cli.answers import save_json, say_errors
+from pellucid.cli.answers import one_stream, save_json, say_errors
 from pellucid.options import STREAM, JsonFile
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")]
@@ -49,6 +49,7 @@ def compress(
     from pellucid.restore import zoo
     from pellucid.uses import packing
 
+    one_stream(out, json_file)
     results = packing.compress_files(
         inputs,
         out,
@@ -80,6 +81,7 @@ def decompress(
     """Make pictures of what compress wrote."""
     from pellucid.uses import packing
 
+    one_stream(out, json_file)
     results = packing.decompress_files(
         inputs,
         out,

@@ -141,6 +141,14 @@ class Picture:
         same = array.shape[2:] == self.samples.shape[2:]
         return replace(self, samples=array, bits=bits, icc=self.icc if same else None)
 
+    def redrawn(self, samples: ArrayLike) -> Picture:
+        """As `with_samples`, for samples that owe nothing to how the file was compressed.
+
+        A JPEG's own coarse steps would take away most of what a restoration has won.
+        """
+        made = self.with_samples(samples)
+        return replace(made, storage={**made.storage, "redrawn": True})
+
     def upright(self) -> Picture:
         """This picture turned as its orientation asks, and the tag set to 1."""
         if self.orientation == 1:

@@ -11,6 +11,7 @@ import io
 import math
 import struct
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, BinaryIO, cast
 
@@ -67,7 +68,8 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
             animated = _animated(image)
             image.load()
             info = image.info
-            samples, alpha, bits, icc = _unpack(image, name)
+            depth = 8 if header is None else header.depth
+            samples, alpha, bits, icc = _unpack(image, name, depth)
     except ImageError:
         raise
     except MemoryError as error:
@@ -211,8 +213,10 @@ def _dpi(given: Any) -> tuple[float, float] | None:
     return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
 
 
-def _unpack(image: Image.Image, name: str) -> tuple[Array, Array | None, int, bytes | None]:
-    """Samples, alpha, bits and ICC profile of a loaded image."""
+def _unpack(
+    image: Image.Image, name: str, depth: int
+) -> tuple[Array, Array | None, int, bytes | None]:
+    """Samples, alpha, bits and ICC profile of a loaded image; `depth` is the bits in the file."""
     icc = image.info.get("icc_profile") or None
     mode, key = image.mode, image.info.get("transparency")
     if mode in ("P", "PA"):
@@ -235,7 +239,9 @@ def _unpack(image: Image.Image, name: str) -> tuple[Array, Array | None, int, by
         samples, alpha = np.ascontiguousarray(flat[..., :-1]), np.ascontiguousarray(flat[..., -1])
         return samples, alpha, 8, icc
     if key is not None and mode in ("1", "L", "RGB") and not isinstance(key, bytes):
-        alpha = np.where((flat == np.asarray(key, np.int64)).all(axis=-1), 0, 255)
+        # The key counts in the file's own steps; of one bit Pillow has made 0 and 255.
+        clear = np.asarray(key, np.int64) * (1 if mode == "1" else 255 // (2**depth - 1))
+        alpha = np.where((flat == clear).all(axis=-1), 0, 255)
         return flat, alpha.astype(np.uint8), 8, icc
     return flat, None, 1 if mode == "1" else 8, icc
 
@@ -322,11 +328,32 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
     if kind == "jpeg":
         options["progressive"] = stored.get("progressive", False)
         if quality is None and stored.get("mode") == {1: "L", 3: "RGB"}[picture.channels]:
-            options |= {"qtables": stored["qtables"], "subsampling": stored["subsampling"]}
+            tables = stored["qtables"]
+            tables = _finer(tables) if stored.get("redrawn") else tables
+            options |= {"qtables": tables, "subsampling": stored["subsampling"]}
         else:
             options["quality"] = quality or QUALITY[kind]
             options["subsampling"] = "4:4:4" if options["quality"] >= 90 else "4:2:0"
     return options
+
+
+def _finer(tables: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    """A JPEG's steps, none of them coarser than those of our own quality."""
+    good = _steps(QUALITY["jpeg"])
+    return {
+        number: [min(pair) for pair in zip(steps, good[min(number, 1)], strict=True)]
+        for number, steps in tables.items()
+    }
+
+
+@cache
+def _steps(quality: int) -> dict[int, list[int]]:
+    """The steps of brightness and of colour at a quality, in the order that Pillow has them."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "jpeg", quality=quality)
+    stream.seek(0)
+    found: dict[int, list[int]] = _open(stream, "jpeg").quantization  # type: ignore[attr-defined]
+    return dict(found)
 
 
 def _pack(picture: Picture, kind: str, name: str) -> Image.Image:

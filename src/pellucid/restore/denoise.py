@@ -133,7 +133,7 @@ def restore_picture(
             samples[rows] = np.where(samples[rows] < 128, np.uint8(0), np.uint8(255))
     how = f"Denoised by pellucid {__version__}, model {runner.name}"
     how += f", strength {strength:g}." if strength < 1 else "."
-    return replace(picture.with_samples(samples), derivation=how)
+    return replace(picture.redrawn(samples), derivation=how)
 
 
 def _restore(
@@ -327,4 +327,4 @@ def _opened(
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, stacklevel=5)

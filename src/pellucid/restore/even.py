@@ -75,7 +75,8 @@ def shares(changes: Map, brightness: Map, varied: NDArray[np.bool_], times: floa
         changes: Root mean square of the change in each block, (h, w).
         brightness: Mean of each block, same shape.
         varied: Where a block is not one flat colour. Flat ones (what was drawn, or is all white)
-            hold no noise and say nothing of the others.
+            hold no noise and say nothing of the others; where there are no others, nothing is
+            noise and no block keeps any.
         times: How far above the others a block may be.
 
     Example:
@@ -85,6 +86,8 @@ def shares(changes: Map, brightness: Map, varied: NDArray[np.bool_], times: floa
         >>> kept[4, 4].round(2), kept[0, 0]
         (np.float64(0.25), np.float64(1.0))
     """
+    if not varied.any():
+        return np.zeros_like(changes)
     if varied.sum() < FEWEST:
         return np.ones_like(changes)
     levels, found = brightness[varied], changes[varied]

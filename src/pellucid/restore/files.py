@@ -7,6 +7,7 @@ went wrong is told at the end, file by file. Which files there are, `walk` says.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import numpy as np
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import KINDS, Picture, pages, write
-from pellucid.images.files import Disk
+from pellucid.images.files import Disk, atomic, opened
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.binarize import binarize
@@ -35,6 +36,9 @@ from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
 from pellucid.restore.walk import STREAM, Job, identity, plan, reason
+
+_LOSSY = ("jpeg", "webp", "avif")
+"""Formats in which a picture does not come back from the disk as it was written."""
 
 MUCH = 0.05
 """Share of a page's ink whose loss to black and white is told."""
@@ -107,7 +111,7 @@ def denoise_files(
     Args:
         inputs: Files, folders (searched through), or "-" for standard input.
         out: A file for one input, a folder otherwise, which keeps the inputs' tree; or "-" for
-            standard output. A name without a picture's suffix is taken for a folder.
+            standard output. A new name without any suffix is taken for a folder.
         model: A shipped model's name, a model file or run folder, or a runner. Of shipped models
             that are a pair, each picture takes the one that fits it, grey or colour. None takes
             what `zoo.default` says for each picture.
@@ -142,7 +146,9 @@ def denoise_files(
         raise OptionError("no input is given; give files, folders or - for standard input")
     work = plan(inputs, out)
     if residual is not None:
-        work = [_with_residual(job, str(residual), str(out)) for job in work]
+        files = (file for job in work for file in (job.source, job.target) if file is not None)
+        taken = {identity(file) for file in files}
+        work = [_with_residual(job, str(residual), str(out), taken) for job in work]
     share = threads or max(1, available_threads() // min(jobs, len(work)))
 
     def opened(name: str | Path | Runner | Twins) -> Twins:
@@ -185,6 +191,7 @@ def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
                 **({} if result.structure is None else {"structure": _rounded(result.structure)}),
                 **({} if result.ink is None else {"ink_removed": _rounded(result.ink)}),
                 **({"kept": True} if result.kept else {}),
+                **({"skipped": True} if result.skipped else {}),
             }
             for result in results
         ],
@@ -195,17 +202,22 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _with_residual(job: Job, place: str, out: str) -> Job:
-    """The job, with the file for what it removes."""
+def _with_residual(job: Job, place: str, out: str, taken: set[str]) -> Job:
+    """The job, with the file for what it removes, which is none of those taken."""
     if job.target is None:
         return job
     if job.makes_folders:
         inside = Path(job.target).relative_to(out)
-        return replace(job, residual=str(Path(place) / f"{inside}.tif"))
+        file = str(Path(place) / f"{inside}.tif")
+        if identity(file) in taken:
+            raise OptionError(f"{file} is an input or an output; give --residual another folder")
+        return replace(job, residual=file)
+    if Path(place).is_dir():
+        raise OptionError(f"{place}: this is a folder; give a file name inside it")
     kind = kind_of(place)
     if not KINDS[kind].free:
         raise OptionError(f"{place}: what was removed is written as TIFF or PNG; give such a file")
-    if identity(place) in (identity(job.source), identity(job.target)):
+    if identity(place) in taken:
         raise OptionError(f"{place} is the input or the output; give --residual another place")
     return replace(job, residual=place)
 
@@ -396,6 +408,17 @@ def _unfinished(job: Job, how: _How) -> Unfinished | None:
     return Unfinished.beside(Path(job.target), made_of)
 
 
+def _copy(source: bytes | Path, target: str) -> None:
+    """Write the bytes of the input as they are."""
+    with opened(source) as (file, _):
+        if target == STREAM:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        with atomic(target) as copy:
+            shutil.copyfileobj(file, copy)
+
+
 def _restored(job: Job, how: _How) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
@@ -406,7 +429,10 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
     # In a PDF a page that cannot be read can stay; other files are written anew.
     stays_pdf = Path(job.target).suffix.lower() in KINDS["pdf"].suffixes
 
+    untouched = False
+
     def restored() -> Iterator[Picture]:
+        nonlocal untouched
         found = 0
         for picture in pages(source, lenient=stays_pdf):
             store = waiting if picture.page[1] > 1 else None
@@ -419,6 +445,7 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
                 results.append(FileResult(**told | {"warnings": tuple(told["warnings"])}))
             else:
                 clean, result = _page(picture, job, how)
+                untouched = clean is picture
                 if job.makes_folders:
                     Path(str(job.target)).parent.mkdir(parents=True, exist_ok=True)
                 if store is not None and result.error is None:
@@ -434,9 +461,19 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
         found = restored()
         first = next(found)
         kind = first.kind if job.keeps_kind else None
+        # To compress it once more would change what is to stay.
+        as_it_came = (
+            untouched
+            and first.kind in _LOSSY
+            and first.page[1] == 1
+            and not first.animated
+            and first.kind == (kind or kind_of(job.target))
+        )
         whole = chain([first], found)
         del first
-        if job.target == STREAM:
+        if as_it_came:
+            _copy(source, job.target)
+        elif job.target == STREAM:
             write(sys.stdout.buffer, whole, kind=kind)
             sys.stdout.buffer.flush()
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from pellucid.errors import ImageError, OptionError, PellucidError
@@ -61,7 +62,7 @@ def plan(
     Raises:
         OptionError: Inputs and output do not fit together.
     """
-    given = list(dict.fromkeys(str(one) for one in inputs))
+    given = list({_key(str(one)): str(one) for one in reversed(inputs)}.values())[::-1]
     single = len(given) == 1 and not Path(given[0]).is_dir()
     if str(out) == STREAM:
         if not single:
@@ -76,7 +77,7 @@ def plan(
         if not target.exists():
             check(target)
         job = Job(given[0], str(out), keeps_kind=target.suffix.lower() not in SUFFIXES)
-        return [_guarded(job, {identity(given[0])})]
+        return [_placed(_guarded(job, {identity(given[0])}))]
     if STREAM in given:
         raise OptionError(
             "standard input has no name for a file in a folder; give it alone, and -o a file or -"
@@ -84,7 +85,8 @@ def plan(
     if target.exists() and not target.is_dir():
         raise OptionError(f"{out} is a file, and several outputs need a folder; give -o a folder")
     roots = [Path(one) if Path(one).is_dir() else Path(one).parent for one in given]
-    base = Path(os.path.commonpath([root.absolute() for root in roots]))
+    # Without the '..' that a path may hold, or an output could leave the folder.
+    base = os.path.commonpath([os.path.abspath(root) for root in roots])
     jobs: dict[str, Job] = {}
     for one in given:
         files: list[str] = [one]
@@ -95,16 +97,22 @@ def plan(
                 jobs[one] = Job(one, None, error=str(error))
                 continue
         for file in files:
-            place = target / Path(file).absolute().relative_to(base)
+            place = target / os.path.relpath(os.path.abspath(file), base)
             place = place if suffix is None else place.with_suffix(suffix)
-            jobs[file] = Job(file, str(place), keeps_kind=True, makes_folders=True)
-    sources = {identity(source) for source in jobs}
-    return _apart([_guarded(job, sources) for job in jobs.values()])
+            job = Job(file, str(place), keeps_kind=True, makes_folders=True)
+            jobs.setdefault(_key(file), job)
+    sources = {identity(job.source) for job in jobs.values()}
+    return _apart([_placed(_guarded(job, sources)) for job in jobs.values()])
 
 
 def identity(path: str) -> str:
     """The same text for every name of one file."""
     return os.path.normcase(os.path.realpath(path))
+
+
+def _key(path: str) -> str:
+    """The same text for every spelling of one name; a link keeps a name of its own."""
+    return path if path == STREAM else os.path.normcase(os.path.abspath(path))
 
 
 def reason(error: BaseException, source: str) -> str:
@@ -122,9 +130,10 @@ def reason(error: BaseException, source: str) -> str:
 def _in_folder(folder: Path, target: Path, finds: Callable[[str | Path], list[Path]]) -> list[str]:
     """The pictures below a folder; outputs of an earlier run, in a folder inside it, are none."""
     found = finds(folder)
-    inside = target.absolute()
-    if inside != folder.absolute():
-        found = [path for path in found if inside not in path.absolute().parents]
+    inside = Path(os.path.realpath(target))
+    if inside != Path(os.path.realpath(folder)):
+        outputs = cache(lambda place: Path(os.path.realpath(place)).is_relative_to(inside))
+        found = [path for path in found if not outputs(path.parent)]
     if not found:
         raise ImageError(f"{folder}: no pictures in this folder but those in {target}")
     return [str(path) for path in found]
@@ -135,6 +144,21 @@ def _guarded(job: Job, sources: set[str]) -> Job:
     if job.target is None or identity(job.target) not in sources:
         return job
     why = f"{job.target} is one of the inputs and is not written over; give -o another place"
+    return replace(job, error=why)
+
+
+def _placed(job: Job) -> Job:
+    """Refuse a place that nothing could be written to, before the work and not after it."""
+    if job.error is not None or job.target is None:
+        return job
+    folder = Path(job.target).parent
+    while job.makes_folders and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    why = None
+    if not folder.exists():
+        why = f"{job.target}: the folder {folder} does not exist; create it first"
+    elif not folder.is_dir():
+        why = f"{job.target}: {folder} is a file, not a folder; give -o another place"
     return replace(job, error=why)
 
 
