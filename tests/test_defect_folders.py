@@ -66,7 +66,7 @@ def test_a_mask_is_what_is_not_black(tmp_path: Path) -> None:
     samples[1, 2], samples[3, 4] = 1, 255
     images.write(tmp_path / "m.png", samples)
     assert np.array_equal(read_mask(tmp_path / "m.png", (4, 5)), samples > 0)
-    with pytest.raises(DataError, match="the mask is 4x5 but its picture is 8x5"):
+    with pytest.raises(DataError, match="the mask is 5x4 but its picture is 5x8"):
         read_mask(tmp_path / "m.png", (8, 5))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from commands import Command, noisy, samples, tree
+from commands import Command, noisy, process, samples, tree
 from pellucid import images
 from pellucid.errors import DataError, OptionError
 from pellucid.images import Picture
@@ -160,6 +161,57 @@ def test_maps_of_an_earlier_run_inside_the_folder_are_not_scored(
     for _ in range(2):
         found = detect.score(model, folder, tmp_path / "s.csv", heatmaps=folder / "maps")
         assert [one.path for one in found] == ["000.png", "001.png"]
+
+
+def test_nothing_that_is_read_is_written_over(
+    tmp_path: Path, model: Path, command: Command
+) -> None:
+    folder = written(tmp_path / "new", 2)
+    (tmp_path / "link").symlink_to(folder)
+    kept = {path: path.read_bytes() for path in (model, *folder.iterdir())}
+    table = tmp_path / "scores.csv"
+    given = ("detect", "score", model, folder, "-o")
+    command.refused(*given, table, "--heatmaps", tmp_path / "link", says="is one of the pictures")
+    command.refused(*given, model, says="is one of the inputs")
+    command.refused(*given, folder / "000.png", says="is one of the inputs")
+    command.refused(*given, tmp_path / "other.png", says="the name of a picture")
+    command.refused("detect", "fit", folder, "-o", folder / "001.png", says="one of the inputs")
+    command.refused("detect", "fit", folder, "-o", "-", says="give -o a file")
+    assert {path: path.read_bytes() for path in kept} == kept
+    images.write(folder / "001.jpg", images.read(folder / "001.png"))
+    (folder / "001.png").rename(folder / "001.jpg.png")
+    command.refused(*given, table, "--heatmaps", tmp_path / "maps", says="or two of them")
+    assert not table.exists()
+
+
+def test_maps_may_go_above_the_pictures(tmp_path: Path, model: Path, command: Command) -> None:
+    folder = written(tmp_path / "raw" / "new", 2)
+    table = tmp_path / "scores.csv"
+    command.done("detect", "score", model, folder, "-o", table, "--heatmaps", tmp_path / "raw")
+    assert tree(tmp_path / "raw") == ["000.png", "001.png", "new/000.png", "new/001.png"]
+
+
+def test_a_map_that_cannot_be_written_costs_no_score(
+    tmp_path: Path, model: Path, command: Command
+) -> None:
+    folder = written(tmp_path / "new", 2)
+    (folder / "001.png").rename(folder / f"{'b' * 240}.png")
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "000.png").mkdir()
+    given = ("detect", "score", model, folder, "-o", tmp_path / "scores.csv")
+    command.refused(*given, "--heatmaps", tmp_path / "maps", says="no heat map of it")
+    assert len(rows(tmp_path / "scores.csv")) == 2
+
+
+def test_the_table_may_go_to_standard_output_and_holds_any_name(
+    tmp_path: Path, model: Path
+) -> None:
+    folder = written(tmp_path / "new", 1)
+    (folder / "000.png").rename(folder / 'a\r"b,.png')
+    done = process("detect", "score", model, folder, "-o", "-")
+    assert done.returncode == 0
+    found = list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+    assert [row["path"] for row in found] == ['a\r"b,.png']
 
 
 def test_what_cannot_work_is_refused_in_a_line(

@@ -47,6 +47,17 @@ def test_all_pictures_are_enlarged_by_one_factor() -> None:
     assert min(made.given(3, 500)) == 64
 
 
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 3), (5_000, 5_000), (64, 64)])
+def test_no_picture_gets_more_than_four_times_the_area_of_the_middle_one(
+    shape: tuple[int, int],
+) -> None:
+    detector = Detector(method="pixels", size=64)
+    detector.fit_to([(64, 64)])
+    tall, wide = detector.given(*shape)
+    assert min(tall, wide) >= 64
+    assert tall * wide <= 4 * 64**2
+
+
 def test_pictures_of_one_size_go_together_and_each_has_what_it_has_alone() -> None:
     made = random()
     made.fit_to([(64, 64)])

@@ -102,6 +102,8 @@ def test_files_that_are_no_detector_are_refused(
         ({"threshold": None}, "description is damaged"),
         ({"threshold": "high"}, "description is damaged"),
         ({"threshold": float("nan")}, "description is damaged"),
+        ({"threshold": 10**400}, "description is damaged"),
+        ({"threshold": 0}, "description is damaged"),
         ({"options": []}, "description is damaged"),
         ({"options": {"method": "magic"}}, "unknown method"),
         ({"options": {"method": "gaussian"}}, "does not fit its own description"),

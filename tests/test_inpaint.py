@@ -64,6 +64,18 @@ def test_what_the_holes_held_makes_no_difference() -> None:
     np.testing.assert_array_equal(*made)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1000.0, 1200.0), (0.0, 65535.0), (300.0, 310.0)])
+def test_floats_are_filled_in_their_own_unit(low: float, high: float) -> None:
+    slope = np.linspace(low, high, 48, dtype=np.float32)
+    samples = np.broadcast_to(slope[:, None, None], (48, 40, 1)).copy()
+    lost = np.zeros((48, 40), bool)
+    lost[20:26, 8:30] = True
+    model = create("inpaint", channels=(4, 6), blocks=1).eval()  # its first guess, as it begins
+    filled = fill(Picture(np.where(lost[..., None], 0, samples)), lost, open_model(model)).samples
+    assert np.abs(filled - samples).max() < 0.1 * (high - low)
+    np.testing.assert_array_equal(filled[~lost], samples[~lost])
+
+
 def test_windows_leave_no_seam() -> None:
     samples = np.random.default_rng(0).integers(0, 256, (150, 140, 1), dtype=np.uint8)
     lost = holes(150, 140)
@@ -135,11 +147,13 @@ def test_a_hole_that_is_too_deep_to_see_across_is_told() -> None:
     side = 2 * model.halo + 40
     lost = np.zeros((side, side), bool)
     lost[5:-5, 5:-5] = True
-    with pytest.warns(UserWarning, match="without seeing anything"):
+    with pytest.warns(UserWarning, match="may become plain grey"):
         fill(Picture(np.zeros((side, side, 1), np.uint8)), lost, model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fill(Picture(np.zeros((side, side, 1), np.uint8)), holes(side, side), model)
+        lost[:] = False
+        lost[5:11, 5:-5] = True
+        fill(Picture(np.zeros((side, side, 1), np.uint8)), lost, model)
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path, command: Command) -> None:

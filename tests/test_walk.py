@@ -110,3 +110,9 @@ def test_a_place_that_nothing_can_be_written_to_is_told_before_the_work(
     (tmp_path / "file").write_text("")
     jobs = plan([inputs], tmp_path / "file" / "out")
     assert all("is a file, not a folder" in str(job.error) for job in jobs)
+
+
+def test_an_output_folder_above_the_inputs_is_none_of_an_earlier_run(
+    inputs: Path, tmp_path: Path
+) -> None:
+    assert targets(plan([inputs], tmp_path), tmp_path) == ["a.png", "b.png", "deep/a.png"]

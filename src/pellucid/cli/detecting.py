@@ -128,7 +128,9 @@ def score(
     )
     failed = [result.error for result in results if result.error]
     found = sum(result.anomalous for result in results)
-    print(f"{out}: {found} anomalous of {len(results) - len(failed)}")
+    scored = sum(result.score is not None for result in results)
+    stream = sys.stderr if str(out) == STREAM else sys.stdout
+    print(f"{out}: {found} anomalous of {scored}", file=stream)
     _end(failed)
 
 

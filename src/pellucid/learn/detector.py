@@ -145,7 +145,10 @@ class Detector(nn.Module):
         most = 2 * self.options["size"] / math.sqrt(height * width)
         scale = min(self.options["scale"], most)
         tall, wide = (max(4, round(side * scale / MULTIPLE)) * MULTIPLE for side in (height, width))
-        return tall, wide
+        # Of a strip the short side was raised, so the long one may be too much.
+        area = (2 * self.options["size"]) ** 2
+        longest = max(4, area // min(tall, wide) // MULTIPLE) * MULTIPLE
+        return min(tall, longest), min(wide, longest)
 
     def view(self, pictures: Sequence[Pixels]) -> list[Tensor]:
         """What is learnt from and looked at, float16 on the CPU, one for each picture.

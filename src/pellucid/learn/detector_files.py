@@ -112,7 +112,9 @@ def _card(source: Path) -> dict[str, Any]:
     try:
         card = dict(json.loads(metadata[KEY]))
         version, threshold = card["format"], card["threshold"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        numeric = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+        usable = numeric and 0 < float(threshold) < math.inf
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{source}: its description is damaged ({_short(error)})") from error
     if version != FORMAT:
         raise CheckpointError(
@@ -120,8 +122,7 @@ def _card(source: Path) -> dict[str, Any]:
             f"{card.get('version', '?')}; this is pellucid {__version__}, which reads format "
             f"{FORMAT}; install the matching version"
         )
-    numeric = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-    if not (numeric and math.isfinite(threshold) and isinstance(card.get("options"), dict)):
+    if not (usable and isinstance(card.get("options"), dict)):
         raise CheckpointError(f"{source}: its description is damaged (threshold or options)")
     return card
 

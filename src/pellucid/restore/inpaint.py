@@ -23,6 +23,7 @@ from pellucid.images import Picture, count_pages, picture_of, read, write
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.denoise import through
+from pellucid.restore.floats import prepared
 from pellucid.restore.runtime import Runner
 from pellucid.restore.twins import Twins, is_grey, open_twins
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+GUESSED = 3
+"""Squares of a network's grid that its first guess reaches into a hole (`inpainter.SPREADS`)."""
 
 
 def inpaint(
@@ -121,8 +125,8 @@ def fill(
     """The picture, upright, with the pixels filled that are lost; all others bit for bit.
 
     Args:
-        picture: Any picture; alpha stays as it is, and floats outside [0, 1] are cut off for the
-            network.
+        picture: Any picture; alpha stays as it is, and floats far outside [0, 1] are scaled to it
+            and back by those that are known.
         lost: (H, W), True where a pixel is missing from the upright picture.
         runner: From `twins.open_twins` or `runtime.open_model`.
         tile: Side in pixels of the windows that a large picture is cut into.
@@ -154,10 +158,12 @@ def fill(
             "'inpaint' ([model] name = \"inpaint\")"
         )
     seen = known[..., :1] if grey and runner.channels == 1 else known
+    black, white = _levels(samples, lost)
     out = samples.copy()
 
     def read_window(rows: slice, columns: slice) -> Pixels:
-        pixels = np.clip(scaled(seen[rows, columns]), 0, 1)
+        pixels: Pixels = (scaled(seen[rows, columns]) - black) / (white - black)
+        pixels = pixels.clip(0, 1)
         pixels[lost[rows, columns] | ~np.isfinite(pixels).all(axis=2)] = np.nan
         return pixels
 
@@ -166,7 +172,8 @@ def fill(
         if here.any():
             if not np.isfinite(made[here]).all():
                 raise CheckpointError(f"model '{runner.name}' answered with NaN; it is damaged")
-            out[rows, columns][here] = unscaled(np.clip(made[here], 0, 1), out.dtype)
+            filled = np.clip(made[here], 0, 1) * (white - black) + black
+            out[rows, columns][here] = unscaled(filled, out.dtype)
 
     def network(windows: Pixels) -> Pixels:
         holes = np.isnan(windows).any(axis=(1, 2, 3))
@@ -183,13 +190,23 @@ def fill(
         size=runner.image_size,
     )
     tiles.run(cut, network, read_window, write_window)
-    if runner.halo is not None and _depth(lost) > runner.halo:
+    reach = GUESSED * runner.multiple_of
+    if runner.halo is not None and _depth(lost) > min(reach, runner.halo):
         warn(
-            f"a hole is deeper than the {runner.halo} pixels that model '{runner.name}' sees, so "
-            "its middle is filled without seeing anything of the picture"
+            f"a hole is deeper than the {min(reach, runner.halo)} pixels that model "
+            f"'{runner.name}' fills well: its middle may become plain grey; fill a smaller copy of "
+            "the picture first and paste its middle in"
         )
     made = f"Holes filled by pellucid {__version__}, model {runner.name}."
     return replace(picture.with_samples(out), derivation=made)
+
+
+def _levels(samples: NDArray[Any], lost: Mask) -> tuple[np.float32, np.float32]:
+    """Which samples are black and white to the network, by the known ones."""
+    if samples.dtype.kind != "f" or not np.isfinite(samples[~lost]).any():
+        return np.float32(0), np.float32(1)
+    _, scale = prepared(samples[~lost][:, None], lambda _: None)
+    return scale or (np.float32(0), np.float32(1))
 
 
 def _default() -> str:

@@ -130,8 +130,8 @@ def reason(error: BaseException, source: str) -> str:
 def _in_folder(folder: Path, target: Path, finds: Callable[[str | Path], list[Path]]) -> list[str]:
     """The pictures below a folder; outputs of an earlier run, in a folder inside it, are none."""
     found = finds(folder)
-    inside = Path(os.path.realpath(target))
-    if inside != Path(os.path.realpath(folder)):
+    inside, top = Path(os.path.realpath(target)), Path(os.path.realpath(folder))
+    if inside != top and inside.is_relative_to(top):
         outputs = cache(lambda place: Path(os.path.realpath(place)).is_relative_to(inside))
         found = [path for path in found if not outputs(path.parent)]
     if not found:

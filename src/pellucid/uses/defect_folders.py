@@ -98,8 +98,8 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     mask: np.ndarray = (read(path).upright().samples != 0).any(axis=2)
     if mask.shape != shape:
         raise DataError(
-            f"{path}: the mask is {mask.shape[0]}x{mask.shape[1]} but its picture is "
-            f"{shape[0]}x{shape[1]}; both must agree pixel for pixel"
+            f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} but its picture is "
+            f"{shape[1]}x{shape[0]}; both must agree pixel for pixel"
         )
     return mask
 

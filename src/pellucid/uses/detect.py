@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pellucid import images
-from pellucid.errors import DataError, ImageError, OptionError, PellucidError, making
+from pellucid.errors import (
+    CheckpointError,
+    DataError,
+    ImageError,
+    OptionError,
+    PellucidError,
+    making,
+)
+from pellucid.restore.walk import STREAM, reason
 from pellucid.uses.defect_folders import blocks, good_pictures
 from pellucid.uses.false_alarms import check_rate, threshold
 from pellucid.uses.heat_maps import overlay
@@ -65,7 +75,7 @@ class Scored:
         path: Relative to the folder.
         score: Higher is stranger; None where it could not be read.
         anomalous: The score is above the threshold.
-        error: Why there is no score, in a line.
+        error: Why there is no score, or no heat map, in a line.
     """
 
     path: str
@@ -121,6 +131,9 @@ def fit(
         from pellucid.learn.detector import score as score_of
     told = progress or (lambda what, done, total: None)
     found = good_pictures(good)
+    if str(out) == STREAM:
+        raise OptionError("a detector is not written to standard output; give -o a file")
+    _apart(out, found)
     looked = _looked_at(found, told)
     paths = list(looked.shapes)
     if len(paths) < LEAST:
@@ -182,7 +195,8 @@ def score(
     Args:
         model: What `fit` wrote.
         folder: Pictures; searched through.
-        out: The CSV file. A picture that cannot be read has no line in it.
+        out: The CSV file, or "-" for standard output. A picture that cannot be read has no line in
+            it.
         heatmaps: Folder for a PNG of each picture with what is strange on it, under the same name
             (``.png`` is added to other suffixes); None for none.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
@@ -199,10 +213,9 @@ def score(
     detector = detector_files.load(model, device=device)
     limit = float(detector.metadata["threshold"])
     top = Path(folder)
-    inside = None if heatmaps is None else Path(heatmaps).absolute()
-    paths = [p for p in images.find(top) if inside is None or inside not in p.absolute().parents]
-    if not paths:
-        raise ImageError(f"{top}: no pictures in this folder but those in {heatmaps}")
+    paths = _pictures(top, heatmaps)
+    maps = {} if heatmaps is None else _maps(paths, top, Path(heatmaps))
+    _apart(out, [model, *paths])
     results: list[Scored] = []
     for path in paths:
         name = path.relative_to(top).as_posix()
@@ -212,17 +225,65 @@ def score(
             results.append(Scored(name, error=str(error)))
         else:
             value, places = detector.judge(picture)
-            value = float(f"{value:.6g}")
-            if heatmaps is not None:
-                target = Path(heatmaps) / (name if path.suffix == ".png" else f"{name}.png")
-                target.parent.mkdir(parents=True, exist_ok=True)
+            if not np.isfinite(value):
+                raise CheckpointError(f"{model} gives scores that are no numbers; it is damaged")
+            value, error_of_map = float(f"{value:.6g}"), None
+            if path in maps:
                 shown = overlay(picture, places, limit, detector.options["levels"])
-                images.write(target, shown)
-            results.append(Scored(name, value, value > limit))
+                error_of_map = _written(maps[path], shown)
+            results.append(Scored(name, value, value > limit, error_of_map))
         if progress is not None:
             progress("pictures", len(results), len(paths))
     _write_csv(out, results, limit)
     return results
+
+
+def _pictures(top: Path, heatmaps: str | Path | None) -> list[Path]:
+    """The pictures of a folder, without the heat maps of an earlier run inside it."""
+    paths = images.find(top)
+    if heatmaps is None:
+        return paths
+    inside, above = Path(os.path.realpath(heatmaps)), Path(os.path.realpath(top))
+    if inside != above and inside.is_relative_to(above):
+        paths = [p for p in paths if not Path(os.path.realpath(p.parent)).is_relative_to(inside)]
+    if not paths:
+        raise ImageError(f"{top}: no pictures in this folder but those in {heatmaps}")
+    return paths
+
+
+def _maps(paths: Sequence[Path], top: Path, folder: Path) -> dict[Path, Path]:
+    """The place of each picture's heat map, which is no other's and no picture itself."""
+    taken = {os.path.realpath(path) for path in paths}
+    maps: dict[Path, Path] = {}
+    for path in paths:
+        name = path.relative_to(top).as_posix()
+        maps[path] = folder / (name if path.suffix == ".png" else f"{name}.png")
+        real = os.path.realpath(maps[path])
+        if real in taken:
+            raise OptionError(
+                f"{maps[path]} is one of the pictures, or two of them would be drawn there; give "
+                "--heatmaps another folder, or rename one"
+            )
+        taken.add(real)
+    return maps
+
+
+def _written(target: Path, shown: NDArray[np.uint8]) -> str | None:
+    """Write a heat map; why it could not be, in a line."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        images.write(target, shown)
+    except (PellucidError, OSError) as error:
+        return f"{target}: no heat map of it ({reason(error, str(target))})"
+    return None
+
+
+def _apart(out: str | Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse to write over what is read, or a table or a detector over any picture."""
+    if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
+        raise OptionError(f"{out} is one of the inputs and is not written over; give -o another")
+    if Path(out).suffix.lower() in images.SUFFIXES:
+        raise OptionError(f"{out} is the name of a picture, and none is written there")
 
 
 def pixels(path: str | Path) -> NDArray[np.float32]:
@@ -286,9 +347,15 @@ def _looked_at(paths: Sequence[Path], told: Progress) -> _Looked:
 
 def _write_csv(out: str | Path, results: Sequence[Scored], limit: float) -> None:
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    lines.writerows(_rows(results, limit))
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(COLUMNS)
+    for row in _rows(results, limit):
+        # A carriage return alone is not quoted by itself, and readers end the line there.
+        (quoted if "\r" in row[0] else plain).writerow(row)
+    if str(out) == STREAM:
+        sys.stdout.buffer.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        return
     with images.atomic(out) as file:
         file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 

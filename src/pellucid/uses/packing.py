@@ -93,6 +93,8 @@ def compress_files(
     if quality is not None:
         codec.tables(quality)  # says which are possible, before any file is read
     work = _planned(inputs, out, suffix=SUFFIX, check=_is_plc)
+    if Path(out).is_file():  # or --overwrite would put it over a picture
+        _is_plc(out)
 
     def do(job: Job) -> Made:
         source = sys.stdin.buffer.read() if job.source == STREAM else job.source
