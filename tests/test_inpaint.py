@@ -147,7 +147,7 @@ def test_a_hole_that_is_too_deep_to_see_across_is_told() -> None:
     side = 2 * model.halo + 40
     lost = np.zeros((side, side), bool)
     lost[5:-5, 5:-5] = True
-    with pytest.warns(UserWarning, match="may become plain grey"):
+    with pytest.warns(UserWarning, match="only a smooth surface"):
         fill(Picture(np.zeros((side, side, 1), np.uint8)), lost, model)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
