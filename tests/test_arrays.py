@@ -125,6 +125,8 @@ def test_what_is_no_npz_is_named(tmp_path: Path, content: bytes) -> None:
         ({"images": np.full((4, 3, 3), 200.0)}, "from 200 to 200"),
         ({"images": random(4, 3, 3), "labels": np.arange(3)}, "each of the 4 pictures"),
         ({"images": random(4, 3, 3), "labels": np.ones(4)}, "whole number"),
+        ({"images": random(4, 3, 3), "labels": np.array(3)}, "each of the 4 pictures"),
+        ({"images": random(4, 3, 3), "labels": np.zeros(0, int)}, "each of the 4 pictures"),
         ({"images": random(4, 3, 3), "damaged": random(4, 3, 4)}, "pixel for pixel"),
         ({"train_images": random(4, 3, 3)}, "'test_images'"),
     ],

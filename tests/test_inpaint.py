@@ -156,6 +156,20 @@ def test_a_hole_that_is_too_deep_to_see_across_is_told() -> None:
         fill(Picture(np.zeros((side, side, 1), np.uint8)), lost, model)
 
 
+def test_an_export_is_compared_where_there_are_holes(tmp_path: Path) -> None:
+    exporter = pytest.importorskip("pellucid.learn.export")
+    model, other = network(), network()
+    torch.nn.init.normal_(other.last.weight, std=1.0)
+    path = exporter.export(model, tmp_path / "m.onnx").path
+    runner = open_model(path)
+
+    def program(images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (torch.from_numpy(runner(images.numpy())),)
+
+    assert exporter._difference(model, program)[0] < 1e-4
+    assert exporter._difference(other, program)[0] > 0.01
+
+
 def test_mistakes_are_told_in_one_line(tmp_path: Path, command: Command) -> None:
     picture = Picture(np.zeros((8, 9, 1), np.uint8))
     with pytest.raises(OptionError, match="the mask is 8x8 but the picture is 9x8"):

@@ -39,7 +39,9 @@ def npz(path: Path, name: str | None = None) -> Source:
         DataError: Not an ``.npz``, a pickle inside, nothing called images, or shapes that differ.
     """
     content = _loaded(path)
-    names = tuple(map(str, content["class_names"])) if "class_names" in content else ()
+    names = (
+        tuple(map(str, np.atleast_1d(content["class_names"]))) if "class_names" in content else ()
+    )
     label = name or path.stem
     if "images" in content:
         split = _array_split(path, content, "")
@@ -103,8 +105,8 @@ def _array_split(path: Path, content: dict[str, np.ndarray], prefix: str) -> Spl
             )
     labels = content.get(f"{prefix}labels")
     if labels is not None:
-        labels = labels.reshape(len(labels), -1)
-        if len(labels) != len(clean) or labels.shape[1] != 1 or labels.dtype.kind not in "uib":
+        labels = labels.reshape(*labels.shape[:1], -1) if labels.size else labels
+        if labels.shape != (len(clean), 1) or labels.dtype.kind not in "uib":
             raise DataError(
                 f"{path}: '{prefix}labels' is {labels.dtype} {labels.shape}; it must hold one "
                 f"whole number for each of the {len(clean)} pictures"

@@ -104,8 +104,8 @@ class Train(_Section):
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["constant", "cosine", "step", "rsqrt"] = "constant"
     warmup: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    clip_gradient: float | None = Field(None, gt=0)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    clip_gradient: float | None = Field(None, gt=0, allow_inf_nan=False)
     ema: float | None = Field(None, gt=0, lt=1)
     patience: int | None = Field(None, ge=1)
     precision: Precision = "auto"

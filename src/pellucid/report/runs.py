@@ -311,7 +311,7 @@ def _warning(test: Report) -> str | None:
     """What to say of a model that makes pictures worse than they came, as a collapsed one does."""
     # By the error and not by decibels, of which a picture that came clean has more than can be.
     before, after = test.damaged["rmse"], test.restored["rmse"]
-    if test.damage == UNDAMAGED or after <= before:
+    if test.damage == UNDAMAGED or not after > before:
         return None
     return (
         f"The model makes pictures worse than they came: RMSE {after:.5f} from {before:.5f}. "

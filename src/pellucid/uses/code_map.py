@@ -72,7 +72,7 @@ def positions(
         manifold = optional("sklearn.manifold", "train")
         perplexity = min(30.0, (len(codes) - 1) / 3)
         start = 1e-4 * flat / flat[:, 0].std()
-        found = manifold.TSNE(perplexity=perplexity, init=start, random_state=seed)
+        found = manifold.TSNE(perplexity=perplexity, init=start, random_state=seed % 2**32)
         # More than fifty axes slow t-SNE down and hardly change it, as its authors found.
         flat = found.fit_transform((u * s)[:, :50]).astype(np.float64)
     span = flat.max(0) - flat.min(0)

@@ -106,7 +106,7 @@ def fit_mixture(codes: Tensor, *, components: int = 10, seed: int = 0) -> Mixtur
         components,
         covariance_type="full" if full else "diag",
         reg_covar=floor,
-        random_state=seed,
+        random_state=seed % 2**32,
     )
     with warnings.catch_warnings():
         # A mixture that still improves a little is a density like any other.
