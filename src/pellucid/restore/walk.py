@@ -92,7 +92,7 @@ def plan(
         files: list[str] = [one]
         if Path(one).is_dir():
             try:
-                files = _in_folder(Path(one), target, finds)
+                files = in_folder(Path(one), target, finds)
             except PellucidError as error:
                 jobs[one] = Job(one, None, error=str(error))
                 continue
@@ -127,7 +127,7 @@ def reason(error: BaseException, source: str) -> str:
     return f"{source}: an internal error, please report it: {what}"
 
 
-def _in_folder(folder: Path, target: Path, finds: Callable[[str | Path], list[Path]]) -> list[str]:
+def in_folder(folder: Path, target: Path, finds: Callable[[str | Path], list[Path]]) -> list[str]:
     """The pictures below a folder; outputs of an earlier run, in a folder inside it, are none."""
     found = finds(folder)
     inside, top = Path(os.path.realpath(target)), Path(os.path.realpath(folder))

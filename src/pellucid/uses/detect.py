@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from pellucid.errors import (
     PellucidError,
     making,
 )
-from pellucid.restore.walk import STREAM, reason
+from pellucid.restore.walk import STREAM, identity, in_folder, reason
 from pellucid.uses.defect_folders import blocks, good_pictures
 from pellucid.uses.false_alarms import check_rate, threshold
 from pellucid.uses.heat_maps import overlay
@@ -213,8 +212,11 @@ def score(
     detector = detector_files.load(model, device=device)
     limit = float(detector.metadata["threshold"])
     top = Path(folder)
-    paths = _pictures(top, heatmaps)
-    maps = {} if heatmaps is None else _maps(paths, top, Path(heatmaps))
+    if heatmaps is None:
+        paths, maps = images.find(top), {}
+    else:
+        paths = [Path(path) for path in in_folder(top, Path(heatmaps), images.find)]
+        maps = _maps(paths, top, Path(heatmaps))
     _apart(out, [model, *paths])
     results: list[Scored] = []
     for path in paths:
@@ -238,27 +240,14 @@ def score(
     return results
 
 
-def _pictures(top: Path, heatmaps: str | Path | None) -> list[Path]:
-    """The pictures of a folder, without the heat maps of an earlier run inside it."""
-    paths = images.find(top)
-    if heatmaps is None:
-        return paths
-    inside, above = Path(os.path.realpath(heatmaps)), Path(os.path.realpath(top))
-    if inside != above and inside.is_relative_to(above):
-        paths = [p for p in paths if not Path(os.path.realpath(p.parent)).is_relative_to(inside)]
-    if not paths:
-        raise ImageError(f"{top}: no pictures in this folder but those in {heatmaps}")
-    return paths
-
-
 def _maps(paths: Sequence[Path], top: Path, folder: Path) -> dict[Path, Path]:
     """The place of each picture's heat map, which is no other's and no picture itself."""
-    taken = {os.path.realpath(path) for path in paths}
+    taken = {identity(str(path)) for path in paths}
     maps: dict[Path, Path] = {}
     for path in paths:
         name = path.relative_to(top).as_posix()
         maps[path] = folder / (name if path.suffix == ".png" else f"{name}.png")
-        real = os.path.realpath(maps[path])
+        real = identity(str(maps[path]))
         if real in taken:
             raise OptionError(
                 f"{maps[path]} is one of the pictures, or two of them would be drawn there; give "
@@ -280,7 +269,7 @@ def _written(target: Path, shown: NDArray[np.uint8]) -> str | None:
 
 def _apart(out: str | Path, inputs: Sequence[str | Path]) -> None:
     """Refuse to write over what is read, or a table or a detector over any picture."""
-    if os.path.realpath(out) in {os.path.realpath(path) for path in inputs}:
+    if identity(str(out)) in {identity(str(path)) for path in inputs}:
         raise OptionError(f"{out} is one of the inputs and is not written over; give -o another")
     if Path(out).suffix.lower() in images.SUFFIXES:
         raise OptionError(f"{out} is the name of a picture, and none is written there")
