@@ -50,6 +50,15 @@ def test_splits_and_class_names_of_an_npz(tmp_path: Path) -> None:
     }
 
 
+def test_labels_beyond_the_class_names_are_refused(tmp_path: Path) -> None:
+    stack, labels = random(5, 3, 3), np.array([0, 1, 2, 0, 1])
+    path = saved(tmp_path / "x.npz", images=stack, labels=labels, class_names=["a", "b"])
+    with pytest.raises(DataError, match="labels go up to 2 but 'class_names' has 2"):
+        npz(path)
+    with pytest.raises(DataError, match="number the classes from 0"):
+        npz(saved(tmp_path / "x.npz", images=stack, labels=labels + 10**9))
+
+
 def test_damaged_beside_images_are_pairs(tmp_path: Path) -> None:
     clean, damaged = random(5, 3, 3), random(5, 3, 3, seed=1)
     source = npz(saved(tmp_path / "x.npz", images=clean, damaged=damaged))

@@ -188,6 +188,22 @@ def test_very_few_pictures_still_load_and_all_counts_them_once(tmp_path: Path, c
     assert len(data.split("all")) == count
 
 
+def test_all_of_splits_that_differ_in_what_they_bring(tmp_path: Path) -> None:
+    stack = random(6, 4, 4)
+    only = {"train_images": stack, "test_images": stack}
+    np.savez(tmp_path / "labels.npz", **only, train_labels=np.arange(6))
+    assert load(tmp_path / "labels.npz").split("all").labels is None
+    np.savez(tmp_path / "pairs.npz", **only, train_damaged=stack)
+    with pytest.raises(DataError, match="some of the splits bring damaged partners"):
+        load(tmp_path / "pairs.npz").split("all")
+
+
+def test_one_training_picture_is_its_own_validation(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train_images=random(1, 4, 4), test_images=random(2, 4, 4))
+    data = load(tmp_path / "x.npz")
+    assert (len(data.train), len(data.validation), len(data.test)) == (1, 1, 2)
+
+
 def test_all_of_different_depths_is_of_one_scale(tmp_path: Path) -> None:
     put(tmp_path / "train", "1.png", "2.png", "3.png")
     Image.fromarray(random(6, 5).astype(np.uint16) * 257).save(

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from commands import Command, noisy, untrained  # noqa: E402 (after the skip)
 from pellucid import images  # noqa: E402
-from pellucid.errors import OptionError  # noqa: E402
+from pellucid.errors import DataError, OptionError  # noqa: E402
 from pellucid.images import Picture  # noqa: E402
 from pellucid.learn import checkpoints  # noqa: E402
 from pellucid.learn.models import Autoencoder, create  # noqa: E402
@@ -310,9 +310,20 @@ def test_the_command_line_refuses_in_one_line(
     command.refused("embed", spatial, "digits", "--split", "x", "-o", out, says="unknown split")
     command.refused("embed", spatial, classes, "-o", tmp_path / "no" / "c.npz", says="create it")
     command.refused("embed", spatial, classes / "cat", "--scores", says="scores need classes")
+    for option in ("--map", "--neighbours", "--strips", "--features"):
+        drawn = tmp_path / "drawn.jpg"
+        command.refused("embed", spatial, classes, option, drawn, says="name it")
     maps = tmp_path / "maps.png"
     command.refused("embed", spatial, classes, "--features", maps, "--json", "-", says="add -o")
     assert not out.exists()
+
+
+def test_codes_that_are_no_numbers_are_refused_by_name(classes: Path, spatial: Path) -> None:
+    broken = checkpoints.load(spatial)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(DataError, match=r"9 of 9 pictures are no numbers \(the first: cat/0\.png"):
+        embed(broken, classes)
 
 
 def test_real_pictures_of_many_sizes(real: Callable[[str], Path], spatial: Path) -> None:

@@ -89,6 +89,27 @@ def test_folders_of_both_sides_are_pairs(tmp_path: Path, noisy: str, clean: str)
             assert one.relative_to(tmp_path / clean) == other.relative_to(tmp_path / noisy)
 
 
+def test_split_folders_of_both_sides_are_pairs(tmp_path: Path) -> None:
+    put(tmp_path, *(f"train/{side}/{i}.png" for side in ("noisy", "clean") for i in range(20)))
+    put(tmp_path, *(f"test/{side}/x{i}.png" for side in ("noisy", "clean") for i in range(3)))
+    source = folder(tmp_path)
+    assert source.class_names == ()
+    assert sizes(source)["train"] + sizes(source)["validation"] == 20
+    assert sizes(source)["test"] == 3
+    assert paths(source, "train").isdisjoint(paths(source, "validation"))
+    for split in source.splits.values():
+        assert split.labels is None
+        for one, other in zip(split.clean, split.damaged, strict=True):
+            assert (one.parent.name, other.parent.name) == ("clean", "noisy")
+            assert one.name == other.name
+
+
+def test_clean_and_damaged_things_of_other_names_are_classes(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        put(tmp_path / part, *(f"clean/{i}.png" for i in range(5)), "damaged/x.png")
+    assert folder(tmp_path).class_names == ("clean", "damaged")
+
+
 def test_folders_that_only_begin_like_pairs_are_classes(tmp_path: Path) -> None:
     put(tmp_path, "clean_plates/1.png", "clean_plates/2.png", "damaged_plates/x.png")
     assert folder(tmp_path).class_names == ("clean_plates", "damaged_plates")

@@ -44,6 +44,13 @@ def test_arrays_are_named_by_their_split(tmp_path: Path) -> None:
     assert len(gallery(tmp_path / "x.npz", "test")) == found.splits.count("test")
 
 
+def test_classes_without_names_are_called_by_their_numbers(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=stack, labels=np.arange(20) % 3)
+    found = gallery(tmp_path / "x.npz", "test")
+    assert found.class_names[: found.labels.max() + 1] == ("0", "1", "2")[: found.labels.max() + 1]
+
+
 def test_of_pairs_the_clean_pictures_are_taken(tmp_path: Path) -> None:
     for side in ("clean", "damaged"):
         for i in range(3):

@@ -50,6 +50,11 @@ def test_values_are_set_from_the_command_line() -> None:
     assert recipe.train.patience is None
 
 
+@pytest.mark.parametrize("name", ["2024", "1e3", "true", "'2024'"])
+def test_a_name_that_looks_like_a_number_stays_a_name(name: str) -> None:
+    assert recipes.read("digits", [f"data.name={name}"]).data.name == name.strip("'")
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -228,10 +228,27 @@ def test_a_run_killed_in_its_first_epoch_begins_again(tmp_path: Path, unbroken: 
         out.mkdir()
         for name in names:
             shutil.copy(whole / name, out / name)
+        if "history.csv" in names:
+            rows = (whole / "history.csv").read_text().splitlines()
+            (out / "history.csv").write_text("\n".join(rows[:2]) + "\n")
         (out / ".last.ckpt.part").write_bytes(b"half")
         resumed = run(recipe(), out, resume=True, device="cpu")
         assert equal(resumed.model, unbroken.model)
         assert tree(out) == tree(whole)
+
+
+def test_a_run_whose_state_is_gone_is_not_begun_anew_over_its_weights(
+    tmp_path: Path, unbroken: Run
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(folder_of(unbroken), out)
+    (out / "last.ckpt").unlink()
+    before = tree(out)
+    with pytest.raises(OptionError, match=r"has done 4 epochs, but last\.ckpt.*train\.start="):
+        run(recipe(), out, resume=True, device="cpu")
+    assert tree(out) == before
+    weights = (out / "model.safetensors").read_bytes()
+    assert weights == (folder_of(unbroken) / "model.safetensors").read_bytes()
 
 
 def test_resuming_a_finished_run_writes_the_same_again(tmp_path: Path, unbroken: Run) -> None:
@@ -270,6 +287,7 @@ def test_fit_leaves_a_run_folder_that_loads(tmp_path: Path) -> None:
     kept = recipes.read(tmp_path / "run" / "recipe.toml")
     assert (kept.train.seed, kept.damage.spec, kept.model["name"]) == (3, "gaussian:0.1", "unet")
     assert kept.model["channels"] == [4, 8]
+    assert kept.data.channels == 1
 
 
 def test_fit_names_what_it_does_not_know() -> None:

@@ -179,6 +179,8 @@ def test_learning_to_undo_noise_is_an_option() -> None:
         ({"image_shape": (8, 9)}, "is 72 numbers but X has 64 features"),
         ({"image_shape": (4, 4, 4)}, "1 or 3 channels"),
         ({"image_shape": (64,)}, r"give \(height, width\)"),
+        ({"image_shape": 8}, r"image_shape is 8; give \(height, width\)"),
+        ({"channels": 4}, r"channels is 4; give the width of each level"),
         ({"epochs": 0}, "train.epochs"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"code_size": 0}, "code_size is 0; from 1 to"),

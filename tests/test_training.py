@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -179,6 +180,48 @@ def test_mixed_sizes_need_a_crop_and_train_with_one() -> None:
     with pytest.raises(DataError, match=r"differ in size .* train\.crop"):
         train(small(), both, parse("none"), Train(epochs=1), device="cpu")
     train(small(), both, parse("none"), Train(epochs=1, crop=12), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("bound", "crop", "says"),
+    [
+        (12, None, r"larger pictures \(16x16\), but .* bound to 12x12; .*train\.crop=12"),
+        ((16, 12), 16, r"train\.crop is 16 \(16x16\), but .* bound to 16x12"),
+    ],
+)
+def test_pictures_beyond_a_dense_code_are_refused_before_the_first_step(
+    bound: int, crop: int | None, says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        train(
+            small(code_size=4, image_size=bound),
+            data(),
+            parse("none"),
+            Train(epochs=1, crop=crop),
+            device="cpu",
+        )
+
+
+def test_a_dense_code_is_judged_by_no_more_than_it_takes() -> None:
+    larger = Dataset("larger", stripes(8, (12, 12)), stripes(4, (40, 30)), stripes(3, (20, 20)))
+    done = train(
+        small(code_size=4, image_size=(12, 14)),
+        larger,
+        parse("none"),
+        Train(epochs=1),
+        device="cpu",
+    )
+    assert np.isfinite(done.history[0]["val_psnr"])
+    assert np.isfinite(mean_loss(done.model, larger.test, parse("none"), Train()))
+
+
+def test_a_last_batch_of_one_is_no_end_to_batch_normalisation() -> None:
+    tiny = Dataset("tiny", stripes(5, (4, 4)), stripes(3, (4, 4)), stripes(3, (4, 4)))
+    narrow = {"channels": (8, 8), "down": "stride"}
+    done = train(small(**narrow), tiny, parse("none"), Train(epochs=2, batch=4), device="cpu")
+    assert all(np.isfinite(row["train_loss"]) for row in done.history)
+    with pytest.raises(DataError, match=r"a batch of 1 of 4x4 .* set train\.batch=2 or more"):
+        train(small(**narrow), tiny, parse("none"), Train(epochs=1, batch=1), device="cpu")
 
 
 def test_channels_that_differ_are_named() -> None:
@@ -403,7 +446,11 @@ def test_a_run_near_its_end_keeps_its_epochs(tmp_path: Path) -> None:
 def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:
     taught(tmp_path)
     whole = (tmp_path / "last.ckpt").read_bytes()
-    for broken in (b"", whole[: len(whole) // 2], b"junk"):
+    with ZipFile(tmp_path / "last.ckpt") as archive:
+        member = max(archive.infolist(), key=lambda member: member.file_size)
+    changed = bytearray(whole)
+    changed[member.header_offset + 100 + member.file_size // 2] ^= 4
+    for broken in (b"", whole[: len(whole) // 2], b"junk", bytes(changed)):
         (tmp_path / "last.ckpt").write_bytes(broken)
         with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed"):
             taught(tmp_path, resume=True)

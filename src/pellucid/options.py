@@ -82,6 +82,13 @@ def place_or_folder(path: Path | None) -> Path | None:
     return path if path is not None and path.is_dir() else place(path)
 
 
+def place_of_png(path: Path | None) -> Path | None:
+    """As `place`, for what is drawn, and that is always a PNG."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise OptionError(f"what is drawn is a PNG; name it {path.with_suffix('.png')}, not {path}")
+    return place(path)
+
+
 def place_of_json(path: Path | None) -> Path | None:
     """As `place`, but not over a file that is none of JSON, such as the picture itself."""
     if path is not None and path.is_file():

@@ -132,7 +132,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             torch.manual_seed(seed)
             network = create(
                 "conv",
-                channels=tuple(_plain(width) for width in self.channels),
+                channels=_widths(self.channels),
                 code_size=_plain(self.code_size),
                 image_size=shape[:2],
                 image_channels=shape[2],
@@ -222,7 +222,7 @@ def _shape(given: Any, features: int) -> tuple[tuple[int, int, int], bool]:
         side = math.isqrt(features)
         square = side >= LEAST_SIDE and side**2 == features
         return ((side, side, 1), True) if square else ((1, features, 1), False)
-    shape = tuple(int(side) for side in given)
+    shape = tuple(int(side) for side in given) if np.iterable(given) else ()
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
@@ -236,6 +236,12 @@ def _shape(given: Any, features: int) -> tuple[tuple[int, int, int], bool]:
             "give the shape whose product that is"
         )
     return (shape[0], shape[1], shape[2]), True
+
+
+def _widths(given: Any) -> tuple[Any, ...]:
+    if not np.iterable(given):
+        raise OptionError(f"channels is {given}; give the width of each level, e.g. (32, 64)")
+    return tuple(_plain(width) for width in given)
 
 
 def _plain(value: Any) -> Any:

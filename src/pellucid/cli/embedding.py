@@ -11,7 +11,7 @@ import typer
 
 from pellucid.cli.answers import save_json, say
 from pellucid.errors import OptionError
-from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place
+from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place, place_of_png
 
 LARGEST = 256
 """Longest side of a picture in a strip; larger ones are reduced."""
@@ -63,13 +63,15 @@ def embed(
     ] = None,
     map_file: Annotated[
         Path | None,
-        typer.Option("--map", callback=place, help="Draw a map of the codes with thumbnails here."),
+        typer.Option(
+            "--map", callback=place_of_png, help="Draw a map of the codes with thumbnails here."
+        ),
     ] = None,
     map_by: Annotated[Way, typer.Option("--map-by", help="How the map is made.")] = Way.tsne,
     neighbours: Annotated[
         Path | None,
         typer.Option(
-            "--neighbours", callback=place, help="Draw some pictures and their nearest here."
+            "--neighbours", callback=place_of_png, help="Draw some pictures and their nearest here."
         ),
     ] = None,
     nearest: Annotated[
@@ -78,7 +80,7 @@ def embed(
     strips: Annotated[
         Path | None,
         typer.Option(
-            "--strips", callback=place, help="Draw the way from a picture to the next here."
+            "--strips", callback=place_of_png, help="Draw the way from a picture to the next here."
         ),
     ] = None,
     strips_by: Annotated[
@@ -96,7 +98,7 @@ def embed(
         Path | None,
         typer.Option(
             "--features",
-            callback=place,
+            callback=place_of_png,
             help="Draw the first filters, and each level's maps of the first picture, here.",
         ),
     ] = None,

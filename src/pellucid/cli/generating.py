@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pellucid.errors import OptionError
-from pellucid.options import Device, DeviceOption, Seed, place
+from pellucid.options import Device, DeviceOption, Seed, place_of_png
 
 LARGEST = 256
 """Longest side of a picture in the grid; larger ones are reduced."""
@@ -24,7 +24,9 @@ class PriorName(StrEnum):
 
 def generate(
     model: Annotated[str, typer.Argument(help="A checkpoint or run folder of an autoencoder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", callback=place, help="The grid, a .png.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", callback=place_of_png, help="The grid, a .png.")
+    ],
     count: Annotated[
         int | None, typer.Option("-n", "--count", min=1, help="Pictures; paths or walks.")
     ] = None,
@@ -64,8 +66,6 @@ def generate(
     """Make pictures from codes: new ones, paths between pictures, walks."""
     if reconstruct + interpolate + (walk is not None) > 1:
         raise OptionError("--reconstruct, --interpolate and --walk make different grids; give one")
-    if out.suffix.lower() != ".png":
-        raise OptionError(f"the grid is a PNG; name it {out.with_suffix('.png')}, not {out}")
     if frechet and (data is None or reconstruct or interpolate or walk):
         raise OptionError("--frechet compares samples with pictures; give --data NAME and no path")
     from pellucid.report.panel import panel

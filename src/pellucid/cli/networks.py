@@ -27,6 +27,7 @@ from pellucid.options import (
     Seed,
     Task,
     place,
+    place_of_png,
 )
 
 
@@ -116,7 +117,7 @@ def evaluate(
     ] = None,
     panel: Annotated[
         Path | None,
-        typer.Option("--panel", callback=place, help="Draw best, median and worst here."),
+        typer.Option("--panel", callback=place_of_png, help="Draw best, median and worst here."),
     ] = None,
     task: Annotated[
         Task, typer.Option("--task", help="Judge pixels, what Tesseract reads, or ink.")

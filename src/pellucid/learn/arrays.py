@@ -26,6 +26,9 @@ from pellucid.learn.sources import (
 )
 
 # Real pictures pack to a tenth at best; zeros pack to a thousandth.
+_MANY = 2**20
+"""Classes that no data set has."""
+
 _RATIO, _HARMLESS = 200, 1 << 30
 
 
@@ -45,6 +48,7 @@ def npz(path: Path, name: str | None = None) -> Source:
     label = name or path.stem
     if "images" in content:
         split = _array_split(path, content, "")
+        _check_names(path, names, split)
         return Source(label, in_three(split), names, about=f"{len(split)} pictures")
     splits = {}
     for part, prefixes in SPLIT_NAMES.items():
@@ -56,6 +60,7 @@ def npz(path: Path, name: str | None = None) -> Source:
             f"{path} holds {', '.join(sorted(content)) or 'nothing'}; it needs 'images', or "
             "'train_images' and 'test_images'"
         )
+    _check_names(path, names, *splits.values())
     if VALIDATION not in splits:
         splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
     return Source(label, splits, names, about=counted(splits))
@@ -68,7 +73,9 @@ def split_npz(parts: dict[str, Path], name: str) -> Source:
     for part, path in parts.items():
         content = _loaded(path)
         splits[part] = _array_split(path, content, "")
-        names = tuple(map(str, content.get("class_names", names)))
+        names = tuple(map(str, np.atleast_1d(content.get("class_names", names))))
+    for part, split in splits.items():
+        _check_names(parts[part], names, split)
     if VALIDATION not in splits:
         splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
     return Source(name, splits, names, about=counted(splits))
@@ -113,6 +120,17 @@ def _array_split(path: Path, content: dict[str, np.ndarray], prefix: str) -> Spl
             )
         labels = labels[:, 0].astype(np.int64)
     return Split(clean, damaged, labels)
+
+
+def _check_names(path: Path, names: tuple[str, ...], *splits: Split) -> None:
+    largest = max((int(s.labels.max(initial=0)) for s in splits if s.labels is not None), default=0)
+    if names and largest >= len(names):
+        raise DataError(
+            f"{path}: labels go up to {largest} but 'class_names' has {len(names)}; give a name "
+            "for each class, counted from 0"
+        )
+    if largest >= _MANY:
+        raise DataError(f"{path}: labels go up to {largest}; number the classes from 0")
 
 
 def _pixels(path: Path, content: dict[str, np.ndarray], key: str) -> np.ndarray:

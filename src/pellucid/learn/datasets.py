@@ -172,6 +172,11 @@ def _merged(parts: list[Pictures]) -> Pictures:
     """The pictures of all parts, each once: of a few, one may serve in two parts."""
     if len(parts) == 1:
         return parts[0]
+    if len({part.damaged is None for part in parts}) > 1:
+        raise DataError(
+            "some of the splits bring damaged partners and others do not, so they cannot be taken "
+            f"together; choose one: {', '.join(SPLITS)}"
+        )
     begins = np.cumsum([0] + [part.pixels.numel() for part in parts[:-1]])
     first = parts[0]
 
@@ -189,7 +194,7 @@ def _merged(parts: list[Pictures]) -> Pictures:
         offsets=torch.cat([p.offsets + int(b) for p, b in zip(parts, begins, strict=True)]),
         sizes=torch.cat([part.sizes for part in parts]),
         labels=None
-        if first.labels is None
+        if any(part.labels is None for part in parts)
         else torch.cat([cast(torch.Tensor, part.labels) for part in parts]),
         paths=tuple(path for part in parts for path in part.paths),
     )

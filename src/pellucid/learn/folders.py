@@ -70,7 +70,7 @@ def folder(path: Path, name: str | None = None, grouped: Grouping = list) -> Sou
     files = _parts(arrays)
     if TRAIN in files and TEST in files:
         return split_npz(files, name)
-    sides = _sides([entry for entry in entries.values() if entry.is_dir()])
+    sides = _sides(_folders(path))
     if sides is not None:
         return pairs(*sides, name)
     if len(arrays) == 1:
@@ -115,6 +115,10 @@ def _sides(inside: Sequence[Path]) -> tuple[Path, Path] | None:
     return guess if guess is not None and _pairable(*guess) else None
 
 
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
+
+
 def _pairable(noisy: Path, clean: Path) -> bool:
     try:
         one, other = _matched(_by_stem(noisy), _by_stem(clean))
@@ -156,6 +160,14 @@ def _labelled(
 
 
 def _split_folders(parts: dict[str, Path], name: str, grouped: Grouping) -> Source:
+    sides = {part: _sides(_folders(place)) for part, place in parts.items()}
+    # Clean and damaged things may also be two classes; those do not match name by name.
+    paired = {part: both for part, both in sides.items() if both and _pairable(*both)}
+    if len(paired) == len(parts):
+        splits = {part: pairs(*both).whole() for part, both in paired.items()}
+        if VALIDATION not in splits:
+            splits |= _validated(splits[TRAIN], grouped(splits[TRAIN].paths))
+        return Source(name, splits, about=f"pairs of pictures: {counted(splits)}")
     relative = {
         part: [file.relative_to(place) for file in images.find(place)]
         for part, place in parts.items()

@@ -74,6 +74,21 @@ def exposed(clean: Tensor, share: float, *, generator: torch.Generator) -> Tenso
     return torch.where(drawn[0] < share, ((clean - black) / (white - black)).clamp(0, 1), clean)
 
 
+def judged_side(pictures: Pictures, model: Restorer, crop: int | None = None) -> int | None:
+    """Side of the middle square by which each picture is judged in training; None takes it whole.
+
+    Args:
+        pictures: Those to be judged.
+        model: Where its code is dense it takes nothing larger than its `image_size`.
+        crop: Side that it is trained on, if not on whole pictures.
+    """
+    bound = model.image_size
+    fits = bound is None or bool((pictures.sizes <= torch.tensor(bound)).all())
+    if crop is None and pictures.uniform and fits:
+        return None
+    return min(pictures.smallest, max(crop or 0, LARGEST_VALIDATION_CROP), *(bound or ()))
+
+
 def learning_rate(settings: Train, progress: float) -> float:
     """The rate when `progress` of the run, from 0 to 1, is done."""
     rate = settings.learning_rate
@@ -89,6 +104,10 @@ def learning_rate(settings: Train, progress: float) -> float:
     if settings.schedule == "step":
         return rate * (1.0 if progress < 2 / 3 else 0.1 if progress < 5 / 6 else 0.01)
     return rate
+
+
+def _normalised(model: nn.Module) -> bool:
+    return any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
 
 
 class Lesson(pl.LightningModule):
@@ -143,6 +162,15 @@ class Lesson(pl.LightningModule):
                 "pictures and a damage such as mask:0.5 or mask_strokes:0.5"
             )
         crop, train = self.settings.crop, data.train
+        bound = self.model.image_size
+        largest = (crop, crop) if crop else tuple(train.sizes.amax(0).tolist())
+        if bound and (largest[0] > bound[0] or largest[1] > bound[1]):
+            what = f"train.crop is {crop}" if crop else f"'{data.name}' has larger pictures"
+            raise DataError(
+                f"{what} ({largest[0]}x{largest[1]}), but the dense code is bound to "
+                f"{bound[0]}x{bound[1]}; set model.image_size to what it is to learn from, or "
+                f"train.crop={min(*bound, train.smallest)} to cut squares"
+            )
         if crop is None and not train.uniform:
             raise DataError(
                 f"the pictures of '{data.name}' differ in size and cannot be taken whole; set "
@@ -192,6 +220,9 @@ class Lesson(pl.LightningModule):
         rounds = -(-needed // count) if self.settings.steps else 1
         order = [torch.randperm(count, generator=generator) for _ in range(rounds)]
         self._order = torch.cat(order)[:needed]
+        if len(self._order) % self.settings.batch == 1 and _normalised(self.model):
+            # One picture has no variance of its own where it is a single pixel by then.
+            self._order = torch.cat([self._order, self._order[:1]])
         self._loss = torch.zeros((), device=self.device)
         self._started = time.perf_counter()
 
@@ -207,7 +238,16 @@ class Lesson(pl.LightningModule):
         mine = mine if len(mine) else batch[:1]
         seeds = (settings.seed, 2, epoch, step, self.global_rank)
         damaged, clean = self._pair("train", mine, seeds, settings.crop)
-        loss = self._loss_of(damaged, clean, seeds)
+        try:
+            loss = self._loss_of(damaged, clean, seeds)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise DataError(
+                f"batch normalisation needs more than one value of each channel, and a batch of "
+                f"{len(mine)} of {clean.shape[2]}x{clean.shape[3]} has one where it is smallest; "
+                "set train.batch=2 or more, fewer model.channels or model.norm=group"
+            ) from error
         self._loss += loss.detach()
         return loss
 
@@ -241,10 +281,7 @@ class Lesson(pl.LightningModule):
 
     @property
     def _validation_crop(self) -> int | None:
-        pictures = self.pictures["validation"]
-        if self.settings.crop is None and pictures.uniform:
-            return None
-        return min(pictures.smallest, max(self.settings.crop or 0, LARGEST_VALIDATION_CROP))
+        return judged_side(self.pictures["validation"], self.model, self.settings.crop)
 
     @property
     def _validation_batch(self) -> int:

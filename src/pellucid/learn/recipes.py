@@ -210,11 +210,17 @@ def _set(told: dict[str, Any], change: str) -> None:
         value = tomllib.loads(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    if name in _WORDS.get(section, ()) and not isinstance(value, str):
+        value = text.strip()
     table = told.setdefault(section, {})
     if text.strip() in ("none", "None") and name != "with":
         table.pop(name, None)
     else:
         table[name] = value
+
+
+_WORDS = {"model": ("name",), "data": ("name",), "damage": ("with",), "train": ("start",)}
+"""Values that are text even where they look like numbers, as the name of a folder may."""
 
 
 def _sections() -> list[str]:

@@ -83,7 +83,11 @@ def _some(
 ) -> Tensor:
     """A few damaged pictures, or crops where they differ in size."""
     chosen = torch.linspace(0, len(pictures) - 1, min(_PICTURES, len(pictures))).long()
-    clean, damaged = pictures.crops(chosen, model.image_size or min(_SIDE, pictures.smallest))
+    side: int | tuple[int, int] = min(_SIDE, pictures.smallest)
+    if model.image_size:
+        high, wide = torch.minimum(pictures.sizes.amin(0), torch.tensor(model.image_size)).tolist()
+        side = high, wide
+    clean, damaged = pictures.crops(chosen, side)
     if damaged is not None:
         return damaged
     return damage(clean, generator=chance, clip=clip, missing=model.missing)

@@ -137,8 +137,10 @@ def placed(key: str) -> float:
 
 
 def hold_out(train: Split, count: int) -> dict[str, Split]:
-    """Train and validation, the latter being the last `count` pictures."""
-    kept = len(train) - count
+    """Train and validation, the last `count` pictures; a single picture serves as both."""
+    kept = max(1, len(train) - count)
+    if kept == len(train):
+        return {TRAIN: train, VALIDATION: train}
     return {
         TRAIN: train.take(np.arange(kept)),
         VALIDATION: train.take(np.arange(kept, len(train))),

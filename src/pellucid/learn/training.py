@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import lightning.pytorch as pl
 import torch
@@ -26,7 +27,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.learn import checkpoints, machine
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import DRAWN, Lesson, Row, seeded
+from pellucid.learn.lesson import DRAWN, Lesson, Row, judged_side, seeded
 from pellucid.learn.models import Restorer
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import OPEN, Train
@@ -189,7 +190,7 @@ def mean_loss(
     total, size = 0.0, 256
     for start in range(0, len(pictures), size):
         batch = torch.arange(start, min(start + size, len(pictures)))
-        crop = None if pictures.uniform else min(pictures.smallest, 256)
+        crop = judged_side(pictures, model)
         clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
         seeds = (settings.seed, 4, start)
         if damaged is None:
@@ -228,6 +229,10 @@ def _not_resumable(state: Path, error: Exception) -> CheckpointError:
 def _begun(state: Path) -> dict[str, Any]:
     """What a run kept of itself, to be resumed from."""
     try:
+        with ZipFile(state) as archive:
+            spoiled = archive.testzip()
+        if spoiled is not None:
+            raise ValueError(f"{spoiled} in it has changed")
         with warnings.catch_warnings():
             # torch comments on a stranger's pickle, besides refusing it.
             warnings.simplefilter("ignore")

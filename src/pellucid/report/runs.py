@@ -114,7 +114,7 @@ def fit(
     recipe = recipes.build(
         {
             "model": {"name": model.kind, **model.options},
-            "data": {"name": name},
+            "data": {"name": name, "channels": model.image_channels},
             "damage": {"with": str(damage), "clip": clip},
             "train": settings,
         },
@@ -364,9 +364,24 @@ def _taken_up(folder: Path, recipe: Recipe) -> Path:
             )
     if not first_process():
         return folder
+    _check_state(folder)
     for draft in [*folder.glob(".*.part"), *folder.glob("epochs/.*.part")]:
         draft.unlink(missing_ok=True)
     return folder
+
+
+def _check_state(folder: Path) -> None:
+    """Refuse to begin anew over a run of some epochs whose state is gone."""
+    history, state = folder / HISTORY, folder / training.STATE
+    if state.exists() or not history.exists():
+        return
+    epochs = len(history.read_text(encoding="utf-8", errors="replace").splitlines()) - 1
+    # Of the first epoch a kill may leave the history and no state yet.
+    if epochs > 1:
+        raise OptionError(
+            f"{folder} has done {epochs} epochs, but {state.name}, to go on from, is not there; "
+            f"train into another folder, with --set train.start={folder} to begin with its weights"
+        )
 
 
 def _finite(value: Any) -> Any:

@@ -201,8 +201,16 @@ def _embedded(
         more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise DataError(f"not one picture could be encoded: {'; '.join(failed[:3])}{more}")
     items = [item for item, _ in places]
+    codes = rows.table(len(places))
+    wrong = np.flatnonzero(~np.isfinite(codes).all(1))
+    if len(wrong):
+        raise DataError(
+            f"the codes of {len(wrong)} of {len(codes)} pictures are no numbers (the first: "
+            f"{names[wrong[0]]}), as after training that diverged; train again at a lower "
+            "train.learning_rate"
+        )
     return Embedding(
-        codes=rows.table(len(places)),
+        codes=codes,
         paths=tuple(names),
         splits=tuple(shelf.splits[item] for item in items),
         labels=None if shelf.labels is None else shelf.labels[items],

@@ -104,12 +104,13 @@ def gallery(data: str | Path, split: str = "all") -> Gallery:
         found.sort(key=lambda row: row[0])
     labels = np.array([label for *_, label in found], np.int64)
     known = len(labels) > 0 and bool((labels >= 0).all())
+    named = source.class_names or tuple(map(str, range(int(labels.max(initial=-1)) + 1)))
     return Gallery(
         tuple(item for _, item, _, _ in found),
         tuple(name for name, *_ in found),
         tuple(part for _, _, part, _ in found),
         labels if known else None,
-        source.class_names if known else (),
+        named if known else (),
     )
 
 

@@ -150,9 +150,13 @@ class ConvAutoencoder(Autoencoder):
         for _ in levels:
             reach.conv(kernel, convs)
             reach.down()
+        late = self.options["up"] == "transpose_upsample"
         for _ in levels:
+            if late:
+                reach.conv(kernel, convs + 1)
             reach.up()
-            reach.conv(kernel, convs + 1)
+            if not late:
+                reach.conv(kernel, convs + 1)
         return reach.radius
 
     def encode(self, x: Tensor) -> Tensor:
