@@ -692,13 +692,19 @@ def test_ctrl_c_while_restoring_leaves_whole_files_and_the_rest_is_done_next_tim
     for i in range(40):
         noisy(tmp_path / "in" / f"{i:02d}.png", 300, 300, seed=i)
     out = tmp_path / "out"
+    told = tmp_path / "told.json"
     given = command_line("denoise", tmp_path / "in", "-o", out, "--model", slow, "--jobs", jobs)
+    given += ["--json", str(told)]
     done = interrupted(given, lambda: out.is_dir() and len(list(out.glob("[0-9]*.png"))) >= 4)
     assert (done.returncode, done.stderr) == (130, "pellucid: interrupted\n")
     there = tree(out)
     assert 4 <= len(there) < 40
     assert not [name for name in there if name.endswith(".part")]
     assert all(samples(out / name).shape == (300, 300, 1) for name in there)
+    answered = json.loads(told.read_text())["files"]
+    # All but what was being closed just then.
+    assert {Path(one["output"]).name for one in answered} <= set(there)
+    assert len(answered) >= len(there) - jobs
     # The rest is done the next time.
     kept = {name: (out / name).stat().st_mtime_ns for name in there}
     command.done("denoise", tmp_path / "in", "-o", out, "--model", slow)

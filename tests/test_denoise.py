@@ -77,6 +77,7 @@ def test_a_dense_code_restores_any_size_in_patches():
         assert denoise(pixels(*shape), model=model).shape == shape
 
 
+@pytest.mark.filterwarnings("ignore:this looks drawn")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, bool])
 def test_every_dtype_of_array_is_taken(models, dtype):
     x = pixels(20, 30) > 0.5
@@ -167,6 +168,7 @@ def test_sixteen_bits_are_more_than_eight(models):
     assert np.array_equal(restored, x)
 
 
+@pytest.mark.filterwarnings("ignore:this looks drawn")
 def test_one_bit_pictures_come_back_grey(models):
     x = (pixels(30, 30, 1) > 0.5).astype(np.uint8) * np.uint8(255)
     restored = restore_picture(Picture(x, bits=1), open_model(models["grey"]))

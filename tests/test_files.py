@@ -16,7 +16,8 @@ from networks import box
 from pellucid.errors import ImageError, OptionError, PellucidError
 from pellucid.images import Picture, count_pages, pages, read, write
 from pellucid.restore import files
-from pellucid.restore.files import FileResult, denoise_files, report
+from pellucid.restore.files import denoise_files
+from pellucid.restore.results import FileResult, report
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,10 @@ def test_noise_that_leaves_the_range_changes_no_scale(sigma):
     assert scale is None
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 4000), (-5, 5), (273, 310), (0, 1.5)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 4000), (-5, 5), (273, 310), (0, 1.5), (0, 1e-3), (0.5, 0.503), (-1e-6, 1e-6)],
+)
 def test_other_ranges_are_found(low, high):
     x = np.linspace(low, high, 64 * 64, dtype=np.float32).reshape(64, 64, 1)
     _, scale = prepared(x, quiet)

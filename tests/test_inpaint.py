@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from commands import Command
 from pellucid import images
@@ -140,6 +141,16 @@ def test_a_mask_is_white_in_any_channel() -> None:
     mask = np.zeros((2, 3, 3), np.uint8)
     mask[0, 1, 2] = 1
     assert missing(mask).tolist() == [[False, True, False], [False, False, False]]
+
+
+@pytest.mark.parametrize("name", ["mask.jpg", "mask.webp", "mask.png"])
+def test_what_a_format_does_to_black_is_no_hole(name: str, tmp_path: Path) -> None:
+    wanted = np.zeros((60, 80), bool)
+    wanted[10:40, 20:50] = True
+    Image.fromarray((wanted * 255).astype(np.uint8)).save(tmp_path / name, quality=75)
+    found = missing(tmp_path / name)
+    assert found[wanted].all()
+    assert (found != wanted).mean() < 0.02
 
 
 def test_a_hole_that_is_too_deep_to_see_across_is_told() -> None:

@@ -43,9 +43,9 @@ ORDER = {
     "models.hyperprior models.summary models.__init__ frechet recipes checkpoints muon lesson "
     "revive training export rounding quantise frequencies codec_file "
     "pixel_errors reconstruction pixel_reconstruction whole_reconstruction detector detector_files",
-    "restore": "__init__ tiles noise blend cells membrane even spare crisp levels residual "
+    "restore": "__init__ tiles noise drawn blend cells membrane even spare crisp levels residual "
     "neighbours ink binarize floats zoo exported openvino runtime exact codec_arrays cheaper codec "
-    "ensemble twins denoise inpaint unfinished walk files",
+    "ensemble twins denoise inpaint unfinished walk results files",
     "uses": "__init__ gallery embed code_scores code_map interpolation features priors decoding "
     "generate defect_scores defect_folders false_alarms heat_maps detect defect_report "
     "entropy plc compress packing",

@@ -61,29 +61,35 @@ def denoise(
 ) -> None:
     """Clean pictures with a trained network."""
     from pellucid.restore import files, zoo
+    from pellucid.restore.results import Stopped, report
 
     one_stream(out, json_file)
-    results = files.denoise_files(
-        inputs,
-        out,
-        model=model,
-        strength=strength,
-        device=device.value,
-        ensemble=ensemble,
-        jobs=jobs,
-        residual=residual,
-        overwrite=overwrite,
-        force=force,
-        binarize=binarize,
-        progress=_count if sys.stderr.isatty() else None,
-    )
+    try:
+        results = files.denoise_files(
+            inputs,
+            out,
+            model=model,
+            strength=strength,
+            device=device.value,
+            ensemble=ensemble,
+            jobs=jobs,
+            residual=residual,
+            overwrite=overwrite,
+            force=force,
+            binarize=binarize,
+            progress=_count if sys.stderr.isatty() else None,
+        )
+    except Stopped as stop:
+        if json_file:
+            save_json(json_file, report(stop.results, model or zoo.DEFAULT))
+        raise
     failed = [result for result in results if result.error]
     for result in results:
         for warning in () if result.skipped else result.warnings:
             say(f"{result.input}: {warning}")
     say_errors(failed)
     if json_file:
-        save_json(json_file, files.report(results, model or zoo.DEFAULT))
+        save_json(json_file, report(results, model or zoo.DEFAULT))
     _summarise(results, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if failed:
         raise typer.Exit(2)

@@ -52,6 +52,9 @@ KINDS: dict[str, Kind] = {
     "pdf": Kind("PDF", (".pdf",), (1, 8), False, False, 2**31 - 1, 8 * 80_000),
 }
 
+LOSSY = ("jpeg", "webp", "avif")
+"""Formats in which a picture does not come back from the disk as it was written."""
+
 SUFFIXES: dict[str, str] = {s: name for name, kind in KINDS.items() for s in kind.suffixes}
 
 # A picture of fewer bytes than this is no bomb, however small its file.

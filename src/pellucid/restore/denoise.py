@@ -25,10 +25,11 @@ from pellucid.images import Picture, read
 from pellucid.images.picture import bands, scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.crisp import keep_clean
+from pellucid.restore.drawn import LITTLE, looks_drawn
 from pellucid.restore.even import even
 from pellucid.restore.floats import prepared
 from pellucid.restore.levels import keep_levels
-from pellucid.restore.noise import estimate_sigma
+from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.runtime import Runner
 from pellucid.restore.spare import spare
 from pellucid.restore.twins import Twins, is_grey, open_twins
@@ -212,6 +213,12 @@ def _restore(
     tiles.run(cut, network, read_window, write_window, together=together)
     unit = None if scale is None else float(scale[1] - scale[0])
     take_back(came, out, runner.metadata, strength=strength, unit=unit)
+    if "ink" not in runner.metadata and looks_drawn(came) and difference(came, out) > LITTLE:
+        warn(
+            "this looks drawn or dithered, of few colours; single pixels that were meant may have "
+            "been taken for noise: look at it, and give a lower --strength or leave it as it was "
+            "(for pages of print there is --model document)"
+        )
 
 
 def take_back(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import KINDS, Picture, pages, write
 from pellucid.images.files import Disk, atomic, opened
-from pellucid.images.kinds import kind_of
+from pellucid.images.kinds import LOSSY, kind_of
 from pellucid.restore import zoo
 from pellucid.restore.binarize import binarize
 from pellucid.restore.denoise import check_tile, restore_picture, strength_of
@@ -32,61 +31,14 @@ from pellucid.restore.ink import ink_lost, is_page
 from pellucid.restore.noise import difference, estimate_sigma
 from pellucid.restore.residual import SUSPICIOUS, structure
 from pellucid.restore.residual import residual as residual_of
+from pellucid.restore.results import FileResult, Progress, Stopped
 from pellucid.restore.runtime import Runner, available_threads
 from pellucid.restore.twins import Twins, is_grey, open_twins
 from pellucid.restore.unfinished import Unfinished, made_by, state
 from pellucid.restore.walk import STREAM, Job, identity, plan, reason
 
-_LOSSY = ("jpeg", "webp", "avif")
-"""Formats in which a picture does not come back from the disk as it was written."""
-
 MUCH = 0.05
 """Share of a page's ink whose loss to black and white is told."""
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What became of one picture: of a page, in a file that has several.
-
-    Args:
-        input: The file, or "-".
-        output: The file, or "-"; None where nothing was to be written.
-        sigma: Estimated noise of the input on the [0, 1] scale, or in a float picture's own units;
-            None where it was not read.
-        removed: Root mean square of what was taken out, on the same scale; None without an output.
-        seconds: Reading, restoring and writing.
-        megapixels: Size of the picture; None where it was not read.
-        warnings: What the user should know.
-        error: Why there is no output, in one line.
-        skipped: The output was there already.
-        floats: The samples are floats (DICOM, float TIFF), of any unit.
-        structure: How far what was removed follows edges (`residual.structure`); None where it was
-            not asked for, or cannot be told.
-        ink: Share of the ink that is gone from a page; None where the model is not for pages.
-        kept: The page stays as it came, for a reason that is among the warnings.
-        untried: The disk had been full or read-only before its turn came.
-        model: Name of the network that it went through: of a pair the one that fitted, of several
-            defaults that of its kind; None where it went through none.
-    """
-
-    input: str
-    output: str | None
-    sigma: float | None = None
-    removed: float | None = None
-    seconds: float = 0.0
-    megapixels: float | None = None
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-    skipped: bool = False
-    floats: bool = False
-    structure: float | None = None
-    ink: float | None = None
-    kept: bool = False
-    untried: bool = False
-    model: str | None = None
-
-
-Progress = Callable[[FileResult, int, int], None]
 
 
 def denoise_files(
@@ -137,6 +89,7 @@ def denoise_files(
 
     Raises:
         PellucidError: An option or the model is at fault, and so every file would fail.
+        Stopped: Ctrl-C; it holds the results so far.
     """
     share_taken = strength_of(strength)
     check_tile(tile)
@@ -165,41 +118,14 @@ def denoise_files(
         return _do(job, how, overwrite, disk)
 
     results: list[list[FileResult]] = [[] for _ in work]
-    for done, (index, found) in enumerate(_each(do, work, jobs), start=1):
-        results[index] = found
-        if progress is not None:
-            progress(found[-1], done, len(work))
+    try:
+        for done, (index, found) in enumerate(_each(do, work, jobs), start=1):
+            results[index] = found
+            if progress is not None:
+                progress(found[-1], done, len(work))
+    except KeyboardInterrupt as stop:
+        raise Stopped([result for found in results for result in found]) from stop
     return [result for found in results for result in found]
-
-
-def report(results: Iterable[FileResult], model: str) -> dict[str, Any]:
-    """The answer of ``denoise --json``, ready for `json.dump`."""
-    return {
-        "model": model,
-        "version": __version__,
-        "files": [
-            {
-                "input": result.input,
-                "output": result.output,
-                "sigma": _rounded(result.sigma),
-                "removed": _rounded(result.removed),
-                "seconds": round(result.seconds, 4),
-                "megapixels": _rounded(result.megapixels),
-                "warnings": list(result.warnings),
-                "error": result.error,
-                **({} if result.model is None else {"model": result.model}),
-                **({} if result.structure is None else {"structure": _rounded(result.structure)}),
-                **({} if result.ink is None else {"ink_removed": _rounded(result.ink)}),
-                **({"kept": True} if result.kept else {}),
-                **({"skipped": True} if result.skipped else {}),
-            }
-            for result in results
-        ],
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
 
 
 def _with_residual(job: Job, place: str, out: str, taken: set[str]) -> Job:
@@ -241,6 +167,12 @@ def _each(
                     yield flying.pop(future), future.result()
                     for index, job in islice(waiting, 1):
                         flying[pool.submit(do, job)] = index
+        except KeyboardInterrupt:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for future, index in flying.items():
+                if not future.cancelled():
+                    yield index, future.result()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -464,7 +396,7 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
         # To compress it once more would change what is to stay.
         as_it_came = (
             untouched
-            and first.kind in _LOSSY
+            and first.kind in LOSSY
             and first.page[1] == 1
             and not first.animated
             and first.kind == (kind or kind_of(job.target))

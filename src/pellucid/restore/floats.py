@@ -22,6 +22,11 @@ NEAR_ZERO = 0.25
 then magnitudes and photons keep their meaning, which noise depends on."""
 
 
+LEAST = 1 / 255
+"""A picture of less range than this has a unit of its own, as volts or reflectance may be: on the
+[0, 1] scale it would be one flat colour."""
+
+
 def prepared(
     samples: NDArray[Any], warn: Callable[[str], None]
 ) -> tuple[NDArray[Any], tuple[np.float32, np.float32] | None]:
@@ -73,7 +78,7 @@ def _is_unit(samples: Pixels, low: float, high: float) -> bool:
 
     Noise alone may leave it, but not the means of small squares, and not by more than one.
     """
-    if low < -1 or high > 2:
+    if low < -1 or high > 2 or 0 < high - low < LEAST:
         return False
     if low >= 0 and high <= 1:
         return True

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pellucid import __version__
 from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, count_pages, picture_of, read, write
+from pellucid.images.kinds import LOSSY
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.denoise import through
@@ -53,7 +54,8 @@ def inpaint(
 
     Args:
         image: A file, a `Picture`, or an array (H, W) or (H, W, C), C 1 or 3.
-        mask: Of the same height and width; missing wherever any channel is not 0.
+        mask: Of the same height and width; missing wherever any channel is not black (see
+            `missing`).
         model: One that fills holes: a shipped name, a file or run folder, or a model in memory.
             None takes `zoo.INPAINT`.
         device: 'auto', 'cpu', 'cuda', 'mps' or 'openvino'.
@@ -110,9 +112,13 @@ def inpaint_file(
 
 
 def missing(mask: str | Path | NDArray[Any] | Picture) -> Mask:
-    """Where a mask is not black, (H, W)."""
-    samples = _picture(mask).samples
-    found: Mask = (samples != 0).any(axis=2)
+    """Where a mask is not black, (H, W).
+
+    Black is 0; in formats that move it a little (JPEG, WebP, AVIF) up to a quarter of white.
+    """
+    picture = _picture(mask)
+    black = 0.25 if picture.kind in LOSSY else 0
+    found: Mask = np.any(scaled(picture.samples) > black, axis=2)
     return found
 
 
