@@ -66,6 +66,19 @@ def test_samples_that_are_no_numbers_stay(tmp_path: Path) -> None:
     assert restored[0, 0] == pytest.approx(0.5 + 0.75 / 255, abs=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_drawn_picture_without_noise_stays_and_one_with_noise_does_not(channels: int) -> None:
+    board = (np.indices((40, 60)).sum(0) % 2 * 200).astype(np.uint8)
+    board = np.repeat(board[..., None], channels, axis=2)
+    after = np.full_like(board, 100)
+    spare(board, after, CARD)
+    assert np.array_equal(after, board)
+    noisy = board + np.random.default_rng(0).integers(0, 40, board.shape, np.uint8)
+    after = np.full_like(board, 100)
+    spare(noisy, after, CARD)
+    assert (after == 100).all()
+
+
 def test_a_card_without_spares_changes_all() -> None:
     before = np.zeros((4, 4, 1), np.uint8)
     after = before + np.uint8(1)

@@ -2,7 +2,9 @@
 
 No network gives a clean picture back exactly: it takes a little fine texture for noise. A model's
 card may say, as ``spares``, below which change (root mean square over the picture, on the [0, 1]
-scale) it is not to be listened to, and from which fully; between the two a share of it is taken.
+scale) it is not to be listened to, and from which fully; between the two a share of it is taken. Of
+a drawn picture without any noise such a network changes nothing: there single pixels are meant, and
+it may take all of them away.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from numpy.typing import NDArray
 from pellucid.errors import CheckpointError
 from pellucid.images.picture import bands
 from pellucid.restore.blend import blend
-from pellucid.restore.noise import difference
+from pellucid.restore.drawn import looks_drawn
+from pellucid.restore.noise import difference, estimate_sigma
+
+NOTHING = 0.5 / 255
+"""Standard deviation of noise that rounding to 8 bits makes by itself, and more."""
 
 
 def share(changed: float, card: Mapping[str, Any]) -> float:
@@ -66,6 +72,8 @@ def spare(
     if not card.get("spares"):
         return
     made = share(difference(before, after) / (strength * unit), card)
+    if made and looks_drawn(before) and estimate_sigma(before) < NOTHING:
+        made = 0.0
     if made == 1:
         return
     for rows in bands(before.shape[0], before.shape[1]):
