@@ -16,6 +16,7 @@ from pellucid import images
 from pellucid.images import Picture
 from pellucid.restore import files
 from pellucid.restore.files import denoise_files
+from pellucid.restore.results import report
 from pellucid.restore.unfinished import Unfinished
 
 PAGES = 5
@@ -141,7 +142,7 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(
         )
     assert [bool(result.warnings) for result in results] == [False] * 3 + [True, False]
     assert "3 pages" in results[3].warnings[0]
-    json.dumps(files.report(results, "soft"))
+    json.dumps(report(results, "soft"))
 
 
 @pytest.mark.parametrize(
