@@ -657,6 +657,26 @@ def test_a_damaged_recipe_of_a_run_is_told(tmp_path: Path, command: Command) -> 
         command.refused("train", recipe, "-o", tmp_path / "run", says=says)
 
 
+@posix
+@pytest.mark.parametrize("verb", ["denoise", "compress"])
+def test_a_pipe_without_end_that_is_no_picture_is_refused_at_once(
+    verb: str, tmp_path: Path
+) -> None:
+    out = tmp_path / ("out.png" if verb == "denoise" else "out.plc")
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run(
+            command_line(verb, "-", "-o", out),
+            env=environment(),
+            stdin=endless,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert "not a picture that can be read" in done.stderr
+    assert not out.exists()
+
+
 # Ctrl-C
 
 

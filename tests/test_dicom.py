@@ -365,6 +365,17 @@ def complaint(source: bytes) -> str:
     return ""
 
 
+def test_an_object_that_would_fill_the_memory_is_refused_before_it_does(monkeypatch):
+    data = data_set(RAMP)
+    data.private_block(0x0011, "PELLUCID TEST", create=True).add_new(2, "OB", bytes(3_000_000))
+    source = file(data, DeflatedExplicitVRLittleEndian)
+    assert len(source) < 10_000
+    assert images.read(source).samples.shape == (*RAMP.shape, 1)
+    monkeypatch.setattr("pellucid.images.dicom._HARMLESS", 2**20)
+    with pytest.raises(ImageError, match="would unpack to more than 1 MB, as bombs do"):
+        images.read(source)
+
+
 def test_a_file_cut_off_or_changed_anywhere_gives_a_picture_or_a_line():
     for syntax in (ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless):
         whole = file(data_set(RAMP), syntax)

@@ -178,3 +178,74 @@ def test_nonsense_in_the_header_is_refused() -> None:
             images.read(bytes(hurt))
     with pytest.raises(ImageError, match="damaged"):
         images.read(SIGNATURE)
+
+
+def plain(samples: np.ndarray, rows: int, *, interlace: bool = False, extra: bytes = b"") -> bytes:
+    """A grey PNG of 8 bits that ends, well formed, after some rows."""
+    height, width = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, int(interlace))
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in samples[:rows]))
+    data = SIGNATURE + chunk(b"IHDR", header) + extra + chunk(b"IDAT", body)
+    return data + chunk(b"IEND", b"")
+
+
+def test_pixels_that_end_early_are_no_black_rows() -> None:
+    samples = noise(40, 50, 1)[..., 0].astype(np.uint8)
+    assert np.array_equal(images.read(plain(samples, 40)).samples[..., 0], samples)
+    black = np.zeros((40, 50), np.uint8)
+    assert not images.read(plain(black, 40)).samples.any()
+    for rows in (0, 1, 39):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            images.read(plain(samples, rows))
+    whole = sixteen(noise(20, 30, 3))
+    short = sixteen(noise(10, 30, 3))
+    header = chunk(b"IHDR", chunks(whole)[0][1])
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        images.read(SIGNATURE + header + short[8 + 25 :])
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 9), (8, 8), (13, 17)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_black_picture_is_whole(interlaced: bool, size: tuple[int, int], count: int) -> None:
+    black = np.zeros((*size, count), np.uint16)
+    assert not images.read(sixteen(black, interlaced=interlaced)).samples.any()
+
+
+def test_what_is_optional_never_stops_a_picture() -> None:
+    samples = noise(20, 30, 1)[..., 0].astype(np.uint8)
+    wrong = bytearray(chunk(b"tEXt", b"Title\0a picture"))
+    wrong[-1] ^= 1
+    long = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 3_000_000))
+    profile = bytes(range(256)) * 8000
+    large = chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    size = chunk(b"pHYs", struct.pack(">IIB", 11811, 11811, 1))
+    for extra in (bytes(wrong), long, large):
+        picture = images.read(plain(samples, 20, extra=size + extra))
+        assert np.array_equal(picture.samples[..., 0], samples)
+        assert picture.dpi == pytest.approx((300, 300), abs=0.1)
+    assert picture.icc == profile
+
+
+def test_a_packed_packet_of_xmp_is_found() -> None:
+    text = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    for flag, language, body in ((0, b"", text), (0, b"en", text), (1, b"", zlib.compress(text))):
+        found = b"XML:com.adobe.xmp\0" + bytes([flag, 0]) + language + b"\0\0" + body
+        data = plain(np.zeros((3, 4), np.uint8), 3, extra=chunk(b"iTXt", found))
+        assert images.read(data).xmp == text
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_resolution_finer_than_can_be_told_is_left_out(dtype: str) -> None:
+    for kind in ("png", "jpeg", "webp", "avif", "bmp"):
+        if dtype == "uint16" and kind != "png":
+            continue
+        for wanted in (1e9, 254_000.0, 300.0):
+            dots = wanted
+            file = io.BytesIO()
+            images.write(file, Picture(noise(8, 9, 1).astype(dtype), dpi=(dots, dots)), kind=kind)
+            told = images.read(file.getvalue()).dpi
+            if kind == "bmp" and dots == 1e9:  # which always has one, and Pillow's is 96
+                dots = 96.0
+            assert told is None or told == pytest.approx((dots, dots), rel=1e-3), (kind, dots)
+        assert told is not None

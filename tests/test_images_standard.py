@@ -204,3 +204,45 @@ def test_grey_palettes_are_grey_and_black_and_white_ones_one_bit() -> None:
     assert (picture.channels, picture.bits) == (1, 8)
     coloured = images.read(saved(image, "png", icc_profile=SRGB))
     assert coloured.channels == 3  # a grey picture could not carry the profile
+
+
+def test_a_lossless_webp_with_a_large_profile_stays_lossless() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    for profile in (SRGB, SRGB + bytes(6000)):
+        picture = images.read(
+            saved(Image.fromarray(noise), "webp", lossless=True, icc_profile=profile)
+        )
+        assert np.array_equal(images.read(written(picture, "webp")).samples, noise)
+    assert not images.read(saved(Image.fromarray(noise), "webp")).storage["lossless"]
+
+
+def test_exif_that_just_fits_into_a_jpeg_is_kept() -> None:
+    exif = Image.Exif()
+    exif[270] = "x" * 65_400
+    block = exif.tobytes()[6:]
+    assert 65_400 < len(block) <= 65_527
+    picture = replace(images.read(saved(Image.new("L", (8, 8)), "jpeg")), exif=block)
+    assert images.read(written(picture, "jpeg")).exif == block
+    larger = replace(picture, exif=block + bytes(200), xmp=b"<x/>")
+    again = images.read(written(larger, "jpeg"))
+    assert again.exif is None
+    assert again.xmp == b"<x/>"
+
+
+def test_a_jpeg_may_number_its_tables_as_it_likes() -> None:
+    data = bytearray(saved(Image.effect_noise((32, 24), 40), "jpeg", quality=70))
+    table, frame = data.index(b"\xff\xdb"), data.index(b"\xff\xc0")
+    data[table + 4] = 1
+    data[frame + 12] = 1
+    picture = images.read(bytes(data))
+    again = images.read(written(picture, "jpeg"))
+    assert list(again.storage["qtables"].values()) == list(picture.storage["qtables"].values())
+
+
+def test_colours_of_yes_and_no_stay_colours() -> None:
+    red = np.zeros((4, 5, 3), bool)
+    red[..., 0] = True
+    for kind in ("png", "bmp", "tiff"):
+        file = io.BytesIO()
+        images.write(file, red, kind=kind)
+        assert images.read(file.getvalue()).samples[0, 0].tolist() == [255, 0, 0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import struct
 import subprocess
 import sys
 import zlib
@@ -17,6 +19,8 @@ from pellucid import images
 from pellucid.errors import ImageError
 from pellucid.images import Picture
 
+HAS_CODECS = importlib.util.find_spec("imagecodecs") is not None
+
 
 def tiff(array: np.ndarray, **options: object) -> bytes:
     file = io.BytesIO()
@@ -30,6 +34,12 @@ def back(picture: Picture) -> tuple[Picture, tifffile.TiffPage]:
     images.write(file, picture, kind="tiff")
     file.seek(0)
     return images.read(file.getvalue()), tifffile.TiffFile(file).pages[0]
+
+
+def images_bytes(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    images.write(file, picture, kind="tiff")
+    return file.getvalue()
 
 
 def noise(*shape: int, dtype: str = "uint8") -> np.ndarray:
@@ -237,7 +247,7 @@ def test_white_is_high_even_where_the_file_says_zero() -> None:
 def test_jpeg_in_tiff_is_read_in_its_colours(scene: np.ndarray) -> None:
     picture = images.read(tiff(scene, compression="jpeg", photometric="rgb"))
     assert abs(picture.samples.astype(int) - scene).mean() < 12
-    again, page = back(picture)
+    again, page = back(picture.redrawn(picture.samples))
     assert page.compression == 7
     assert abs(again.samples.astype(int) - picture.samples).mean() < 6
 
@@ -392,3 +402,114 @@ def test_real_microscopy_stacks_come_back(real) -> None:  # type: ignore[no-unty
         np.testing.assert_array_equal(picture.samples.squeeze(), tifffile.imread(path).squeeze())
         again, _ = back(picture)
         np.testing.assert_array_equal(again.samples, picture.samples)
+
+
+# What instruments, cameras and maps write
+
+
+def packed(values: np.ndarray, bits: int, photometric: int) -> bytes:
+    """A TIFF by hand whose samples are packed to any number of bits, row by row."""
+    height, width = values.shape
+    rows = ["".join(f"{int(value):0{bits}b}" for value in row) for row in values]
+    data = b"".join(
+        int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big")
+        for row in rows
+    )
+    entries = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric)]
+    entries += [(273, 8), (277, 1), (278, height), (279, len(data))]
+    start = 8 + len(data) + len(data) % 2
+    head = struct.pack("<2sHI", b"II", 42, start) + data + bytes(len(data) % 2)
+    lines = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return head + struct.pack("<H", len(entries)) + lines + bytes(4)
+
+
+@pytest.mark.skipif(not HAS_CODECS, reason="imagecodecs is not installed")
+@pytest.mark.parametrize("bits", [2, 4, 6, 10, 12, 14])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_samples_of_odd_depths_reach_from_black_to_white(bits: int, photometric: int) -> None:
+    full = 2**bits - 1
+    values = np.linspace(0, full, 15).round().astype(int)[None].repeat(3, 0)
+    picture = images.read(packed(values, bits, photometric))
+    white = 255 if bits < 8 else 65535
+    assert picture.bits == (8 if bits < 8 else 16)
+    shown = np.rint(values * (white / full))
+    shown = shown if photometric else white - shown
+    assert np.abs(picture.samples[..., 0].astype(int) - shown).max() <= 1
+    assert picture.samples.min() == 0
+    assert picture.samples.max() == white
+
+
+def test_a_stack_in_one_piece_is_refused_and_not_cut_to_its_first_plane() -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise(6, 20, 30, dtype="uint16"), truncate=True, metadata={})
+    with pytest.raises(ImageError, match="a stack of 6 images in one piece is not read"):
+        images.read(file.getvalue())
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise(6, 20, 30, dtype="uint16"), metadata={})
+    assert images.count_pages(file.getvalue()) == 6
+
+
+def test_the_thumbnail_of_a_raw_file_is_not_taken_for_the_picture() -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(noise(40, 50, 3), photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        writer.write(noise(80, 100, dtype="uint16"), photometric=32803, metadata=None)
+    with pytest.raises(ImageError, match="a camera raw file is not read; develop it"):
+        images.read(file.getvalue())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_what_a_map_calls_not_measured_stays_so(dtype: str) -> None:
+    value = "-3.4028234663852886e+38" if dtype == "float32" else "-9999"
+    array = noise(20, 30, dtype=dtype)
+    array[3:9, 4:20] = np.float32(value) if dtype == "float32" else int(value)
+    given = tiff(array, extratags=[(42113, "s", 0, value, True)])
+    picture = images.read(given)
+    assert np.array_equal(np.isnan(picture.samples[..., 0]), array == array[3, 4])
+    changed = picture.with_samples(picture.samples + np.float32(1))
+    again, page = back(changed)
+    stored = page.asarray()
+    assert stored.dtype == dtype
+    assert (stored[3:9, 4:20] == array[3, 4]).all()
+    assert np.array_equal(stored[10:], array[10:] + 1)
+    assert page.tags[42113].value.strip("\0") == value
+    assert np.isnan(again.samples[3, 4, 0])
+
+
+def test_a_second_channel_that_is_no_transparency_is_refused() -> None:
+    two = noise(20, 30, 2, dtype="uint16")
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    with pytest.raises(ImageError, match="save each channel as a page"):
+        images.read(tiff(two, extrasamples=["unspecified"], **options))
+    assert images.read(tiff(two, extrasamples=["unassalpha"], **options)).alpha is not None
+    four = tiff(noise(20, 30, 4), photometric="rgb", extrasamples=["unspecified"])
+    again, _ = back(images.read(four))
+    assert np.array_equal(again.alpha, noise(20, 30, 4)[..., 3])
+    with pytest.raises(ImageError, match="not said to be transparency; write TIFF"):
+        images.write(io.BytesIO(), images.read(four), kind="png")
+
+
+@pytest.mark.skipif(not HAS_CODECS, reason="imagecodecs is not installed")
+def test_a_page_as_jpeg_that_did_not_change_is_not_packed_once_more(scene: np.ndarray) -> None:
+    given = images.read(tiff(scene, compression="jpeg", photometric="ycbcr"))
+    assert given.lossy
+    again, page = back(given)
+    assert np.array_equal(again.samples, given.samples)
+    assert int(page.compression) == 8
+    _, page = back(given.redrawn(given.samples))
+    assert int(page.compression) == 7
+
+
+def test_a_palette_of_eight_bits_is_no_black_picture() -> None:
+    index = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    table = np.stack([np.arange(256), np.arange(256)[::-1], np.arange(256) // 2])
+    given = tiff(index, photometric="palette", colormap=table.astype(np.uint16))
+    assert np.array_equal(images.read(given).samples.reshape(-1, 3), table.T)
+
+
+@pytest.mark.parametrize("tag", [34118, 34680, 34682, 51123])
+def test_what_a_microscope_notes_is_kept(tag: int) -> None:
+    given = tiff(noise(8, 9), extratags=[(tag, "s", 0, "AP_PIXEL_SIZE = 4.2 nm", True)])
+    for data in (given, images_bytes(images.read(given))):
+        assert b"AP_PIXEL_SIZE = 4.2 nm" in data
+        assert tag in tifffile.TiffFile(io.BytesIO(data)).pages[0].tags

@@ -123,7 +123,7 @@ def picture_of(array: NDArray[np.generic], *, keep_float: bool = True) -> Pictur
         raise ImageError(f"an array of shape {array.shape} is no picture; give (H, W) or (H, W, C)")
     bits = 0
     if array.dtype == np.bool_:
-        array, bits = array.astype(np.uint8) * np.uint8(255), 1
+        array, bits = array.astype(np.uint8) * np.uint8(255), 1 if array.shape[2] == 1 else 8
     elif array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
         array = array if keep_float else unscaled(array, np.dtype(np.uint8))
@@ -229,8 +229,17 @@ def _checked(pictures: Iterator[Picture], kind: str, name: str) -> Iterator[Pict
             raise ImageError(
                 f"{name}: {form.title} cannot hold transparency; write PNG, WebP, AVIF or TIFF"
             )
-        if picture.alpha is not None and kind != "tiff" and picture.storage.get("extrasample") == 1:
-            raise ImageError(f"{name}: the colours are multiplied by alpha; write TIFF")
+        if (
+            picture.alpha is not None
+            and kind != "tiff"
+            and picture.storage.get("extrasample") in (0, 1)
+        ):
+            why = (
+                "the fourth channel is not said to be transparency"
+                if picture.storage["extrasample"] == 0
+                else "the colours are multiplied by alpha"
+            )
+            raise ImageError(f"{name}: {why}; write TIFF")
         if max(picture.height, picture.width) > form.side:
             raise ImageError(
                 f"{name}: {form.title} ends at {form.side} pixels a side and this picture is "

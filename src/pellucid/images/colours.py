@@ -77,7 +77,9 @@ def _to_srgb(icc: bytes) -> tuple[Any, bytes | None]:
 
 def from_colormap(index: Array, colormap: Array) -> Array:
     """Colours of a palette (3, N) uint16, grey if every entry is."""
-    table = (np.asarray(colormap) >> 8).astype(np.uint8).T
+    values = np.asarray(colormap)
+    # Some writers of old put 8 bits where 16 belong.
+    table = (values >> 8 if values.max() > 255 else values).astype(np.uint8).T
     table = table[:, :1] if bool((table == table[:, :1]).all()) else table
     samples = np.empty((*index.shape, table.shape[1]), np.uint8)
     for rows in bands(*index.shape):

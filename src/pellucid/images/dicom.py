@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pellucid.errors import ImageError, optional
-from pellucid.images.files import DAMAGED, decoding
+from pellucid.images.files import DAMAGED, decoding, size_of
 from pellucid.images.kinds import check_size
 from pellucid.images.modality import Modality, modality_of
 from pellucid.images.picture import Array, Picture
@@ -140,13 +141,42 @@ def _has_decoders() -> bool:
     return all(importlib.util.find_spec(name) for name in ("libjpeg", "openjpeg", "rle"))
 
 
+# How a file begins: 128 bytes of anything, DICM, and the length of what is told of the rest.
+_GROUP_LENGTH = bytes((2, 0, 0, 0)) + b"UL" + bytes((4, 0))
+_PREAMBLE = 128 + 4 + 12
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+# Pictures pack to a tenth at best, masks to a hundredth.
+_RATIO, _HARMLESS = 200, 2**28
+
+
 def _opened(stream: BinaryIO, name: str) -> Source:
     pydicom = optional("pydicom", "dicom")
     stream.seek(0)
     with told(name):
+        _check_inflating(stream, name)
         data = pydicom.dcmread(stream, force=True)
         _check(data, name)
     return Source(data, name)
+
+
+def _check_inflating(stream: BinaryIO, name: str) -> None:
+    """Refuse an object of the deflated syntax that would fill the memory before it is looked at."""
+    stream.seek(0)
+    head = stream.read(_PREAMBLE)
+    meta = stream.read(int.from_bytes(head[-4:], "little")) if len(head) == _PREAMBLE else b""
+    if head[-12:-4] == _GROUP_LENGTH and _DEFLATED in meta:
+        most = max(_HARMLESS, _RATIO * size_of(stream))
+        unpack, found = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while part := stream.read(2**20):
+            while part and found <= most:
+                found += len(unpack.decompress(part, 2**20))
+                part = unpack.unconsumed_tail
+        if found > most:
+            raise ImageError(
+                f"{name}: it would unpack to more than {most / 1e6:.0f} MB, as bombs do; save it "
+                "with another transfer syntax if it is yours"
+            )
+    stream.seek(0)
 
 
 def _check(data: Any, name: str) -> None:

@@ -141,7 +141,8 @@ def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes | Non
             return exif
         body = block + bytes(len(block) % 2)
         order = "<" if body[:2] == b"II" else ">"
-        value = struct.pack(f"{order}II", min(round(dots * 1000), 2**32 - 1), 1000)
+        share = 1000 if dots < 4e6 else 1
+        value = struct.pack(f"{order}II", min(round(dots * share), 2**32 - 1), share)
         place = struct.pack("<I", len(body)), struct.pack(">I", len(body))
         block = _inserted(body + value, (tag, 5, 1, *place))
     return block
@@ -164,6 +165,8 @@ def _inserted(exif: bytes, entry: tuple[int, int, int, bytes, bytes]) -> bytes |
     tag, form, number, *values = entry
     entries = [exif[at : at + 12] for at in range(start + 2, end, 12)]
     entries = [e for e in entries if struct.unpack_from(f"{order}H", e)[0] != tag]
+    if len(entries) > 65_534:
+        return None
     entries.append(struct.pack(f"{order}HHI", tag, form, number) + values[order == ">"])
     entries.sort(key=lambda entry: int(struct.unpack_from(f"{order}H", entry)[0]))
     following = exif[end : end + 4].ljust(4, b"\0")

@@ -73,7 +73,7 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
         name = getattr(source, "name", None)
         name = name if isinstance(name, str) else "the given stream"
         with _read_told(name):
-            yield (source if _seekable(source) else _gathered(source, name)), name
+            yield (source if _seekable(source) else gathered(source, name)), name
         return
     name = str(source)
     try:
@@ -86,7 +86,7 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             yield file, name
         else:
-            yield _gathered(file, name), name
+            yield gathered(file, name), name
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def _seekable(stream: BinaryIO) -> bool:
         return False
 
 
-def _gathered(stream: BinaryIO, name: str) -> BinaryIO:
+def gathered(stream: BinaryIO, name: str) -> io.BytesIO:
     """All of a pipe in memory; the head is judged first, so that /dev/zero is refused at once."""
     head = stream.read(HEAD_BYTES)
     identify(head, name)
@@ -172,7 +172,7 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
             raise ImageError(f"{path}: the folder {target.parent} does not exist; create it first")
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "read-only")
-        temporary = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
+        temporary = target.parent / f".{_short(target.name)}.{secrets.token_hex(4)}.part"
         try:
             unnamed = _unnamed(target.parent)
             with unnamed or open(temporary, "x+b") as file:
@@ -187,6 +187,11 @@ def atomic(path: str | Path) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _short(name: str) -> str:
+    """So much of a name that something can be added: systems count bytes."""
+    return os.fsdecode(os.fsencode(name)[:100]).encode(errors="ignore").decode(errors="ignore")
 
 
 def _unnamed(folder: Path) -> BinaryIO | None:

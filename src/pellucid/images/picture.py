@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pellucid.errors import ImageError
 from pellucid.images import exif as exif_block
+from pellucid.images.kinds import LOSSY
 
 Array = NDArray[Any]
 
@@ -105,6 +106,11 @@ class Picture:
     def channels(self) -> int:
         """1 for grey, 3 for RGB."""
         return int(self.samples.shape[2])
+
+    @property
+    def lossy(self) -> bool:
+        """Whether its file was packed so that it does not come back as it was."""
+        return self.kind in LOSSY or (self.kind, self.storage.get("compression")) == ("tiff", 7)
 
     @property
     def finite(self) -> bool:

@@ -8,8 +8,10 @@ first all high bytes, then all low ones.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -23,6 +25,9 @@ from pellucid.images.picture import Array, Picture, bands
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+# Pixels an inch from which on a metre holds more than the file can say.
+FINEST = (2**31 - 1) * 0.0254
+
 # Samples a pixel by colour type.
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -34,7 +39,9 @@ COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 # How the text begins that is an XMP packet: its keyword, then not compressed, of no language.
-XMP = b"XML:com.adobe.xmp" + bytes(5)
+XMP_NAME = b"XML:com.adobe.xmp\0"
+XMP = XMP_NAME + bytes(4)
+MOST_XMP = MOST_PROFILE = 2**26
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,9 @@ def scan(stream: BinaryIO, name: str) -> Header:
             pixel_bytes += length
         elif kind == b"IEND":
             break
-        elif kind in TEXTS:
+        elif kind in TEXTS and body:
             header.texts.append((kind, body))
-        elif wanted:
+        elif wanted and body:
             header.chunks.setdefault(kind, body)
     if not pixel_bytes:
         raise ImageError(f"{name}: {DAMAGED}")
@@ -112,9 +119,59 @@ def _checked(stream: BinaryIO, kind: bytes, length: int, name: str, *, keep: boo
         checksum, left = zlib.crc32(part, checksum), left - len(part)
         if keep:
             parts.append(part)
-    if stream.read(4) != struct.pack(">I", checksum) and kind[0:1].isupper():
-        raise ImageError(f"{name}: {DAMAGED}")  # a wrong optional chunk does no harm
-    return b"".join(parts)
+    if stream.read(4) == struct.pack(">I", checksum):
+        return b"".join(parts)
+    if kind[0:1].isupper():
+        raise ImageError(f"{name}: {DAMAGED}")
+    return b""  # a wrong optional chunk does no harm
+
+
+def bare(stream: BinaryIO, header: Header) -> BinaryIO:
+    """The PNG without what is optional, at which Pillow may stumble; texts of a megabyte, say."""
+    out = io.BytesIO(SIGNATURE)
+    stream.seek(len(SIGNATURE))
+    out.seek(0, io.SEEK_END)
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind[0:1].isupper():
+            out.write(head + stream.read(length + 4))
+        else:
+            stream.seek(length + 4, 1)
+            if kind in (b"tRNS", b"pHYs") and kind in header.chunks:
+                _chunk(out, kind, header.chunks[kind])
+    out.seek(0)
+    return out
+
+
+def profile(header: Header) -> bytes | None:
+    """The ICC profile, whatever its size."""
+    _, _, packed = header.chunks.get(b"iCCP", b"").partition(b"\0\0")
+    try:
+        return zlib.decompressobj().decompress(packed, MOST_PROFILE) or None
+    except zlib.error:
+        return None
+
+
+def check_whole(stream: BinaryIO, header: Header, name: str) -> None:
+    """Refuse pixels that end early: Pillow leaves the rest black where the packing ends well."""
+    bits, wanted = header.depth * SAMPLES[header.colour], 0
+    for top, left, down, across in ADAM7 if header.interlaced else ((0, 0, 1, 1),):
+        rows, columns = -(-(header.height - top) // down), -(-(header.width - left) // across)
+        wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    unpack, found = zlib.decompressobj(), 0
+    for part in _pixel_parts(stream):
+        while part and found < wanted:
+            found += len(unpack.decompress(part, 2**20))
+            part = unpack.unconsumed_tail
+    if found < wanted:
+        raise ImageError(f"{name}: {DAMAGED}")
+
+
+# Of each pass its first row and column, and the steps from there.
+ADAM7 = (
+    *((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)),
+    *((2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
+)
 
 
 def read16(stream: BinaryIO, header: Header) -> tuple[Array, Array | None]:
@@ -161,18 +218,20 @@ def _band(image: Image.Image, rows: slice) -> Array:
 
 def _pixel_data(stream: BinaryIO) -> bytes:
     """All IDAT bodies in one; `scan` has checked them."""
+    return b"".join(_pixel_parts(stream))
+
+
+def _pixel_parts(stream: BinaryIO) -> Iterator[bytes]:
     stream.seek(len(SIGNATURE))
-    parts = []
     while len(head := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         if kind == b"IDAT":
-            parts.append(stream.read(length))
+            yield stream.read(length)
             stream.seek(4, 1)
         elif kind == b"IEND":
             break
         else:
             stream.seek(length + 4, 1)
-    return b"".join(parts)
 
 
 def write16(stream: BinaryIO, picture: Picture, exif: bytes | None) -> None:
@@ -186,7 +245,7 @@ def write16(stream: BinaryIO, picture: Picture, exif: bytes | None) -> None:
         _chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
     for kind, body in (*colour_chunks(picture), *text_chunks(picture)):
         _chunk(stream, kind, body)
-    if picture.dpi:
+    if picture.dpi and max(picture.dpi) < FINEST:
         across, down = (round(value / 0.0254) for value in picture.dpi)
         _chunk(stream, b"pHYs", struct.pack(">IIB", across, down, 1))
     if exif:
@@ -214,23 +273,33 @@ def effort(picture: Picture) -> int:
 
 
 def colour_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
-    """The chunks that say what the colours mean, as the PNG had them; an ICC profile goes first."""
-    kept = {} if picture.icc else picture.storage.get("colour", {})
-    return [(kind, kept[kind]) for kind in COLOUR if kind in kept]
+    """The chunks that say what the colours mean, as the PNG had them; a profile outdoes most."""
+    kept = picture.storage.get("colour", {})
+    valid = (b"cICP",) if picture.icc else COLOUR
+    return [(kind, kept[kind]) for kind in valid if kind in kept]
 
 
 def xmp(header: Header) -> bytes | None:
     """The XMP packet of a PNG that has one."""
     for kind, body in header.texts:
-        if kind == b"iTXt" and body.startswith(XMP):
-            return body[len(XMP) :] or None
+        if kind != b"iTXt" or not body.startswith(XMP_NAME) or len(body) < len(XMP):
+            continue
+        packed, rest = body[len(XMP_NAME)], body[len(XMP_NAME) + 2 :]
+        _, _, rest = rest.partition(b"\0")  # the language
+        _, _, text = rest.partition(b"\0")  # the keyword in it
+        if packed:
+            try:
+                text = zlib.decompressobj().decompress(text, MOST_XMP)
+            except zlib.error:
+                return None
+        return text or None
     return None
 
 
 def text_chunks(picture: Picture) -> list[tuple[bytes, bytes]]:
     """The texts that the PNG had, and the picture's XMP packet, which need not come from a PNG."""
     kept = picture.storage.get("texts", ()) if picture.kind == "png" else ()
-    texts = [(kind, body) for kind, body in kept if not body.startswith(XMP)]
+    texts = [(kind, body) for kind, body in kept if not body.startswith(XMP_NAME)]
     return texts + ([(b"iTXt", XMP + picture.xmp)] if picture.xmp else [])
 
 

@@ -11,6 +11,7 @@ import io
 import math
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any, BinaryIO, cast
@@ -38,8 +39,12 @@ _PLUGINS = {
 _IPTC = 0x0404
 """Photoshop's number of it."""
 
-_MOST_ABOUT = 65_000
-"""Bytes of EXIF, of XMP, and of IPTC, that a JPEG has room for; what is larger is left out."""
+_SEGMENT = 65_533
+"""Bytes that a segment of a JPEG has room for. EXIF, XMP and IPTC that do not fit with what goes
+before them (6, 29 and 26 bytes) are left out."""
+
+_FINEST = {"jpeg": 65_535.0, "png": png.FINEST, "bmp": png.FINEST}
+"""Pixels an inch that a format can tell of; finer ones, as of microscopes, are left out."""
 
 # Good to the eye at a moderate size, for pictures that bring no setting of their own.
 QUALITY = {"jpeg": 92, "webp": 90, "avif": 85}
@@ -52,31 +57,44 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         header = png.scan(stream, name)
     else:
         _check_before(stream, kind, name)
-    stream.seek(0)
     try:
-        image = _open(stream, kind)
-        check_size(kind, *image.size, bits=_bits(image.mode), stored=size_of(stream), name=name)
-        if image.info.get("progressive"):
-            _count_scans(stream, name)
-        storage = _storage(image, kind, stream, header)
-        if header is not None and header.depth == 16:
-            samples, alpha = png.read16(stream, header)
-            info, bits, icc = dict(image.info), 16, image.info.get("icc_profile")
-            info.setdefault("exif", header.chunks.get(b"eXIf"))
-            animated = header.animated
-        else:
-            animated = _animated(image)
-            image.load()
-            info = image.info
-            depth = 8 if header is None else header.depth
-            samples, alpha, bits, icc = _unpack(image, name, depth)
+        return _decoded(stream, kind, header, name)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory for this picture; free some") from error
     except Exception as error:  # what Pillow raises on a hostile file is anyone's guess
+        if header is not None:
+            with suppress(Exception):
+                return _decoded(png.bare(stream, header), kind, header, name)
         raise ImageError(f"{name}: {DAMAGED} ({_short(error)})") from error
-    exif = exif_block.bare(info.get("exif"))
+
+
+def _decoded(stream: BinaryIO, kind: str, header: png.Header | None, name: str) -> Picture:
+    stream.seek(0)
+    image = _open(stream, kind)
+    check_size(kind, *image.size, bits=_bits(image.mode), stored=size_of(stream), name=name)
+    if image.info.get("progressive"):
+        _count_scans(stream, name)
+    storage = _storage(image, kind, stream, header)
+    if header is not None and header.depth == 16:
+        samples, alpha = png.read16(stream, header)
+        if not samples[-1].any():
+            png.check_whole(stream, header, name)
+        info, bits, animated = image.info, 16, header.animated
+        icc = image.info.get("icc_profile")
+    else:
+        animated = _animated(image)
+        image.load()
+        if header is not None and not _last_row(image).any():
+            png.check_whole(stream, header, name)
+        info = image.info
+        depth = 8 if header is None else header.depth
+        samples, alpha, bits, icc = _unpack(image, name, depth)
+    if header is not None:
+        icc = icc or png.profile(header)
+    packed = header.chunks.get(b"eXIf") if header is not None else None
+    exif = exif_block.bare(info.get("exif") or packed)
     return Picture(
         samples,
         alpha,
@@ -91,6 +109,10 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         animated=animated,
         storage=storage,
     )
+
+
+def _last_row(image: Image.Image) -> Array:
+    return np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
 
 
 def _animated(image: Image.Image) -> bool:
@@ -194,15 +216,27 @@ def _storage(
             "progressive": bool(image.info.get("progressive")),
         }
     if kind == "webp":
-        here = stream.tell()
-        stream.seek(0)
-        lossless = b"VP8L" in stream.read(4096)
-        stream.seek(here)
-        return {"lossless": lossless}
+        return {"lossless": _is_lossless(stream)}
     if header is not None:
         colour = {k: v for k, v in header.chunks.items() if k in png.COLOUR}
         return {"colour": colour, "texts": header.texts}
     return {}
+
+
+def _is_lossless(stream: BinaryIO) -> bool:
+    """Whether the pixels of a WebP, which come after its profile, are packed without loss."""
+    here, end, at = stream.tell(), size_of(stream), 12
+    lossless = False
+    while at + 8 <= end:
+        stream.seek(at)
+        kind, length = struct.unpack("<4sI", stream.read(8))
+        if kind in (b"VP8 ", b"VP8L"):
+            lossless = kind == b"VP8L"
+            break
+        # A frame of an animation has its own chunks within.
+        at += 8 + (16 if kind == b"ANMF" else length + length % 2)
+    stream.seek(here)
+    return lossless
 
 
 def _dpi(given: Any) -> tuple[float, float] | None:
@@ -251,7 +285,9 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
     if not KINDS[kind].exif:
         picture = picture.upright()
     exif = exif_block.with_orientation(picture.exif, picture.orientation)
-    if picture.dpi and kind in ("webp", "avif"):  # which have no other place for it
+    if (
+        picture.dpi and kind in ("webp", "avif") and max(picture.dpi) < 2**32
+    ):  # which have no other place for it
         exif = exif_block.with_resolution(exif, picture.dpi)
     if picture.bits == 16:
         png.write16(stream, picture, exif)
@@ -259,14 +295,14 @@ def write(stream: BinaryIO, picture: Picture, kind: str, quality: int | None, na
     module, _ = _PLUGINS[kind]
     import_module(f"PIL.{module}")  # registers the format with Pillow
     options = _options(picture, kind, quality)
-    most = _MOST_ABOUT if kind == "jpeg" else math.inf
-    if exif and len(exif) > most:
+    room = _SEGMENT if kind == "jpeg" else math.inf
+    if exif and len(exif) > room - 6:
         exif = exif_block.with_orientation(None, picture.orientation)
     if exif and KINDS[kind].exif:
         options["exif"] = exif_block.PREFIX + exif if kind == "jpeg" else exif
-    if picture.xmp and kind in ("jpeg", "webp", "avif") and len(picture.xmp) < most:
+    if picture.xmp and kind in ("jpeg", "webp", "avif") and len(picture.xmp) <= room - 29:
         options["xmp"] = picture.xmp
-    if picture.iptc and kind == "jpeg" and len(picture.iptc) < most:
+    if picture.iptc and kind == "jpeg" and len(picture.iptc) <= room - 27:
         options["extra"] = _with_iptc(picture.iptc)
     image = _pack(picture, kind, name)
     try:
@@ -309,7 +345,7 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
     stored: Mapping[str, Any] = picture.storage if picture.kind == kind else {}
     if picture.icc and kind != "bmp":
         options["icc_profile"] = picture.icc
-    if picture.dpi and kind in ("png", "jpeg", "bmp"):
+    if picture.dpi and max(picture.dpi) < _FINEST.get(kind, 0):
         options["dpi"] = picture.dpi
     if kind == "png":
         from PIL import PngImagePlugin
@@ -328,7 +364,8 @@ def _options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]
     if kind == "jpeg":
         options["progressive"] = stored.get("progressive", False)
         if quality is None and stored.get("mode") == {1: "L", 3: "RGB"}[picture.channels]:
-            tables = stored["qtables"]
+            # Files may number them as they like, and Pillow writes them from 0 on.
+            tables = dict(enumerate(stored["qtables"].values()))
             tables = _finer(tables) if stored.get("redrawn") else tables
             options |= {"qtables": tables, "subsampling": stored["subsampling"]}
         else:

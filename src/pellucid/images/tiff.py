@@ -10,6 +10,8 @@ import importlib.util
 import io
 import logging
 import lzma
+import math
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,8 @@ from pellucid.images.png import effort
 # tifffile tells of odd tags through logging; a picture that reads well needs no such lines.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
+_RAW = "a camera raw file is not read; develop it to 16-bit TIFF first"
+CAMERA = (32803, 34892)
 CONVERT = "convert it to 8-bit, 16-bit or float32 grey or RGB TIFF first"
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -53,7 +57,10 @@ CARRIED = (
     *(269, 285, 297, 316),
     *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113),
     *(50838, 50839),
+    # What microscopes note, and often alone: Zeiss, FEI, Micro-Manager.
+    *(34118, 34680, 34682, 51123),
 )
+GDAL_NODATA = 42113
 XMP, IPTC = 700, 33723
 # tifffile writes no tag that points at a directory: these stand in until `write` has laid it down.
 STANDING_IN = {directories.EXPOSURE: directories.EXPOSURE + 1, directories.GPS: directories.GPS + 1}
@@ -89,18 +96,38 @@ def _opened(stream: BinaryIO, name: str) -> Iterator[tuple[Any, list[int]]]:
         file = tifffile.TiffFile(stream)
         found: list[Any] = list(file.pages)
         indices = [i for i, page in enumerate(found) if not page.subfiletype & 5]
-        indices = indices or list(range(len(found)))
         if not found:
             raise ImageError(f"{name}: {DAMAGED}")
-        first = found[0]
-        if first.is_imagej and len(found) == 1 and "images=" in first.description:
-            images = first.description.partition("images=")[2].split()[0]
-            if images.isdigit() and int(images) > 1:
-                raise ImageError(
-                    f"{name}: an ImageJ stack of {images} images in one piece is not read; "
-                    "save it as BigTIFF or as single images"
-                )
+        if not indices and any(_holds_raw(page) for page in found):
+            raise ImageError(f"{name}: {_RAW}")
+        indices = indices or list(range(len(found)))
+        if len(found) == 1 and (count := _planes(found[0])) > 1:
+            raise ImageError(
+                f"{name}: a stack of {count} images in one piece is not read; save it with a page "
+                "for each, or as single images"
+            )
     yield file, indices
+
+
+def _planes(page: Any) -> int:
+    """How many pictures lie behind a file's only page, by what the programs that do so note."""
+    text = page.description
+    if page.is_imagej and "images=" in text:
+        told = text.partition("images=")[2].split()[0]
+        return int(told) if told.isdigit() else 1
+    if page.is_stk:  # MetaMorph has an entry for each in this tag
+        return int(page.tags[33629].count) if 33629 in page.tags else 1
+    if page.is_shaped:  # tifffile notes the whole shape
+        found = re.search(r'"shape": *\[([\d, ]+)\]', text)
+        if found and "truncated" in text:
+            return math.prod(map(int, found[1].split(","))) // int(math.prod(page.shape))
+    return 1
+
+
+def _holds_raw(page: Any) -> bool:
+    """Whether the large picture of a thumbnail is what a camera's sensor saw."""
+    inside = list(page.pages) if 330 in page.tags else []
+    return any(int(one.photometric) in CAMERA for one in inside if hasattr(one, "photometric"))
 
 
 def _told(name: str) -> AbstractContextManager[None]:
@@ -124,6 +151,9 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
         _check(file, page, label)
         stored = page.asarray(squeeze=False)
         samples, alpha, bits, icc = _unpack(page, stored, label)
+        nodata = _nodata(page, samples)
+        if nodata is not None:
+            samples[samples == np.float32(nodata)] = np.nan
         order = _tag(page, 274, 1)
         unit, resolution = _tag(page, 296, 2), _resolution(page)
         entries = _entries(file, page)
@@ -149,9 +179,21 @@ def _picture(file: Any, index: int, number: tuple[int, int], name: str) -> Pictu
                 "tags": [entries[tag] for tag in CARRIED if tag in entries],
                 "byteorder": file.byteorder,
                 "signed": page.dtype.kind == "i",
+                "nodata": nodata,
                 "bigtiff": file.is_bigtiff,
             },
         )
+
+
+def _nodata(page: Any, samples: Array) -> float | None:
+    """The value that GIS programs put where nothing was measured; of floats and signed samples."""
+    if samples.dtype.kind != "f":
+        return None
+    try:
+        value = float(str(_tag(page, GDAL_NODATA, "")).strip(" \0"))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and bool((samples == np.float32(value)).any()) else None
 
 
 def _check(file: Any, page: Any, name: str) -> None:
@@ -164,8 +206,8 @@ def _check(file: Any, page: Any, name: str) -> None:
     sides += [(int(page.tilewidth), int(page.tilelength))] if page.is_tiled else []
     for width, height in sides:
         check_size("tiff", width, height, bits=bits, stored=stored, name=name, ratio=ratio)
-    if 50706 in page.tags or photometric in (32803, 34892):
-        raise ImageError(f"{name}: a camera raw file is not read; develop it to 16-bit TIFF first")
+    if 50706 in page.tags or photometric in CAMERA:
+        raise ImageError(f"{name}: {_RAW}")
     if int(page.imagedepth) > 1:
         raise ImageError(f"{name}: volumes in one page are not read; save one slice a page")
     known = {MINISWHITE: 1, MINISBLACK: 1, RGB: 3, PALETTE: 1, CMYK: 4}
@@ -179,6 +221,11 @@ def _check(file: Any, page: Any, name: str) -> None:
         raise ImageError(
             f"{name}: {samples} channels are not read (grey, RGB, either with alpha, CMYK are); "
             "save each channel as a page"
+        )
+    if extra and known[photometric] == 1 and 0 in page.extrasamples:
+        raise ImageError(
+            f"{name}: two channels, the second of which is not said to be transparency, are not "
+            "read; save each channel as a page"
         )
     dtype = page.dtype.name if page.dtype is not None else "unknown type"
     if dtype not in ("bool", "uint8", "uint16", "int16", "float16", "float32", "float64"):
@@ -229,8 +276,8 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
     elif array.dtype.kind in "fi":
         array = ~array if photometric == MINISWHITE and array.dtype.kind == "i" else array
         array, bits = array.astype(np.float32, copy=False), 32
-    elif bits in (2, 4):
-        array, bits = array * np.uint8(255 // (2**bits - 1)), 8
+    elif bits not in (8, 16):
+        array = _stretched(array, bits)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if photometric == MINISWHITE and array.dtype.kind == "u":
         array[..., 0] = ~array[..., 0]
@@ -245,6 +292,15 @@ def _unpack(page: Any, stored: Array, name: str) -> tuple[Array, Array | None, i
     if alpha is not None and bits == 1:
         bits = 8
     return samples, alpha, 16 if samples.dtype == np.uint16 else bits, icc
+
+
+def _stretched(array: Array, bits: int) -> Array:
+    """Samples packed to an odd number of bits, on the scale of 8 or 16."""
+    full, dtype = 2**bits - 1, np.uint8 if bits < 8 else np.uint16
+    steps = np.arange(full + 1, dtype=np.int64)
+    table = (steps * np.iinfo(dtype).max + full // 2) // full
+    stretched: Array = table.astype(dtype)[array]
+    return stretched
 
 
 def _tag(page: Any, code: int, default: Any) -> Any:
@@ -345,7 +401,9 @@ def _write_page(writer: Any, picture: Picture, order: str, big: bool) -> int:
         extra = [stored.get("extrasample", 2)]
     elif picture.bits == 1:
         array = array > 127
-    if stored.get("signed") and array.dtype.kind == "f" and picture.finite:
+    if stored.get("nodata") is not None and array.dtype.kind == "f":
+        array = np.where(np.isnan(array), np.float32(stored["nodata"]), array)
+    if stored.get("signed") and array.dtype.kind == "f" and np.isfinite(array).all():
         array = np.rint(array).clip(-(2**15), 2**15 - 1).astype(np.int16)
     compression, predictor = _packing(picture, stored)
     levels = {JPEG: JPEG_QUALITY, DEFLATE: effort(picture)}
@@ -412,6 +470,8 @@ def _packing(picture: Picture, stored: Any) -> tuple[int, bool]:
         compression = DEFLATE
     if compression == JPEG and (picture.bits != 8 or picture.alpha is not None):
         compression = DEFLATE
+    if compression == JPEG and not stored.get("redrawn"):
+        compression = DEFLATE  # to pack it once more would change what is to stay
     if compression in (NONE, JPEG, PACKBITS) or picture.bits == 1:
         return compression, False
     predictor = stored.get("predictor", picture.bits == 16)

@@ -22,8 +22,8 @@ import numpy as np
 
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import KINDS, Picture, pages, write
-from pellucid.images.files import Disk, atomic, opened
-from pellucid.images.kinds import LOSSY, kind_of
+from pellucid.images.files import Disk, atomic, gathered, opened
+from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
 from pellucid.restore.binarize import binarize
 from pellucid.restore.denoise import check_tile, restore_picture, strength_of
@@ -354,7 +354,9 @@ def _copy(source: bytes | Path, target: str) -> None:
 def _restored(job: Job, how: _How) -> list[FileResult]:
     """One file read, restored and written page by page."""
     assert job.target is not None
-    source = sys.stdin.buffer.read() if job.source == STREAM else Path(job.source)
+    source: bytes | Path = Path(job.source)
+    if job.source == STREAM:
+        source = gathered(sys.stdin.buffer, "standard input").getvalue()
     results: list[FileResult] = []
     began = time.perf_counter()
     waiting = _unfinished(job, how)
@@ -396,7 +398,7 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
         # To compress it once more would change what is to stay.
         as_it_came = (
             untouched
-            and first.kind in LOSSY
+            and first.lossy
             and first.page[1] == 1
             and not first.animated
             and first.kind == (kind or kind_of(job.target))

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pellucid import __version__
 from pellucid.errors import CheckpointError, OptionError
 from pellucid.images import Picture, count_pages, picture_of, read, write
-from pellucid.images.kinds import LOSSY
 from pellucid.images.picture import scaled, unscaled
 from pellucid.restore import tiles, zoo
 from pellucid.restore.denoise import through
@@ -117,7 +116,7 @@ def missing(mask: str | Path | NDArray[Any] | Picture) -> Mask:
     Black is 0; in formats that move it a little (JPEG, WebP, AVIF) up to a quarter of white.
     """
     picture = _picture(mask)
-    black = 0.25 if picture.kind in LOSSY else 0
+    black = 0.25 if picture.lossy else 0
     found: Mask = np.any(scaled(picture.samples) > black, axis=2)
     return found
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
 from pellucid.images import atomic, write
-from pellucid.images.files import Disk
+from pellucid.images.files import Disk, gathered
 from pellucid.restore import zoo
 from pellucid.restore.codec import Codec
 from pellucid.restore.walk import STREAM, Job, plan, reason
@@ -97,7 +97,9 @@ def compress_files(
         _is_plc(out)
 
     def do(job: Job) -> Made:
-        source = sys.stdin.buffer.read() if job.source == STREAM else job.source
+        source: str | bytes = job.source
+        if job.source == STREAM:
+            source = gathered(sys.stdin.buffer, "standard input").getvalue()
         picture = compress.picture_in(source)
         made = compress.compressed(picture, codec, quality=quality, max_bpp=max_bpp, reduce=reduce)
         _write(job, lambda file: file.write(made.data))
