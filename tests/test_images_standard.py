@@ -246,3 +246,10 @@ def test_colours_of_yes_and_no_stay_colours() -> None:
         file = io.BytesIO()
         images.write(file, red, kind=kind)
         assert images.read(file.getvalue()).samples[0, 0].tolist() == [255, 0, 0]
+
+
+def test_a_jpeg_of_twelve_bits_is_not_called_damaged() -> None:
+    data = bytearray(saved(Image.new("L", (8, 8)), "jpeg"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(ImageError, match="JPEG of more than 8 bits is not read"):
+        images.read(bytes(data))

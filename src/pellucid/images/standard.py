@@ -67,6 +67,10 @@ def read(stream: BinaryIO, kind: str, name: str) -> Picture:
         if header is not None:
             with suppress(Exception):
                 return _decoded(png.bare(stream, header), kind, header, name)
+        if "bit layers" in str(error):
+            raise ImageError(
+                f"{name}: JPEG of more than 8 bits is not read; convert it to 16-bit PNG or TIFF"
+            ) from error
         raise ImageError(f"{name}: {DAMAGED} ({_short(error)})") from error
 
 
