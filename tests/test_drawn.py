@@ -33,7 +33,7 @@ def pixel_art(colours: int) -> np.ndarray:
     "samples",
     [
         *(board(), board(channels=3), board().astype(np.uint16) * 257),
-        *(pixel_art(4), pixel_art(16), board(3, 5)),
+        *(pixel_art(4), pixel_art(16), board(32, 32)),
     ],
 )
 def test_few_colours_far_apart_are_drawn(samples: np.ndarray) -> None:
@@ -45,7 +45,8 @@ def test_few_colours_far_apart_are_drawn(samples: np.ndarray) -> None:
     [
         *(noisy(0, 255, 0), noisy(0, 255, 20), noisy(0, 255, 20, 3), noisy(0, 4, 2)),
         *(noisy(100, 100, 3), pixel_art(MOST + 1), board().astype(np.float32)),
-        *(np.zeros((9, 9, 1), np.uint8), np.full((1, 1, 3), 7, np.uint8)),
+        *(np.zeros((99, 99, 1), np.uint8), np.full((1, 1, 3), 7, np.uint8)),
+        *(board(3, 5), noisy(0, 255, 20)[:8, :8]),  # of few pixels there can only be few
     ],
 )
 def test_photographs_plain_and_float_pictures_are_not(samples: np.ndarray) -> None:

@@ -300,6 +300,13 @@ def test_bad_options_are_told_in_one_line(pictures, tmp_path):
             evaluate(**{"model": same, "data": pictures, "damage": "gaussian:0.1", **options})
 
 
+def test_a_network_for_holes_is_not_judged_without_any(pictures):
+    model = create("inpaint", channels=(4, 6), blocks=1)
+    with pytest.raises(OptionError, match="fills holes .* none in 'gaussian:0.1'; give a damage"):
+        evaluate(model, pictures, "gaussian:0.1")
+    assert evaluate(model, pictures, "mask:0.5").n == 4
+
+
 def test_a_dataset_is_judged_on_the_split_asked_for():
     parts = [Pictures.from_arrays(arrays(*[(8, 8)] * n)) for n in (5, 3, 2)]
     data = Dataset("mine", *parts)

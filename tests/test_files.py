@@ -85,6 +85,14 @@ def test_files_of_one_name_from_several_folders_do_not_collide(scans, tmp_path, 
     assert len(results) == 3
 
 
+def test_an_input_that_is_not_there_is_told_even_where_its_output_is(scans, tmp_path, model):
+    denoise_files([scans / "1.png"], tmp_path / "x.png", model=model)
+    (result,) = denoise_files([scans / "none.png"], tmp_path / "x.png", model=model)
+    assert "no such file" in result.error
+    (result,) = denoise_files(["https://example.org/a.png"], tmp_path / "x.png", model=model)
+    assert "download it first" in result.error
+
+
 def test_a_second_run_skips_what_is_done(scans, tmp_path, model):
     out = tmp_path / "out"
     denoise_files([scans], out, model=model)

@@ -153,6 +153,29 @@ def test_what_a_format_does_to_black_is_no_hole(name: str, tmp_path: Path) -> No
     assert (found != wanted).mean() < 0.02
 
 
+def test_a_mask_that_is_hardly_meant_so_is_told(tmp_path: Path, command: Command) -> None:
+    model = tmp_path / "m.safetensors"
+    checkpoints.save(network(), model)
+    grey = np.random.default_rng(0).integers(1, 255, (24, 24), np.uint8)
+    images.write(tmp_path / "a.png", grey)
+    white = np.zeros((24, 24), np.uint8)
+    white[4:6, 4:9] = 255
+    soft = white.copy()
+    soft[10:14] = 3
+    for name, mask, says in (
+        ("black", white * 0, "all black, so nothing is missing"),
+        ("soft", soft, "grey in places, and all that is not black is filled"),
+        ("white", white, ""),
+    ):
+        images.write(tmp_path / f"{name}.png", mask)
+        done = command(
+            *("inpaint", tmp_path / "a.png", "--mask", tmp_path / f"{name}.png"),
+            *("-o", tmp_path / f"{name}-out.png", "--model", model),
+        )
+        assert done.code == 0
+        assert says in done.err if says else done.err == ""
+
+
 def test_a_hole_that_is_too_deep_to_see_across_is_told() -> None:
     model = open_model(network())
     side = 2 * model.halo + 40

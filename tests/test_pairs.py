@@ -153,6 +153,13 @@ def test_results_inside_the_input_folder_are_not_taken_as_inputs(tmp_path: Path)
         assert len(results) == 1
 
 
+def test_the_folder_of_the_pictures_is_no_place_for_pairs(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    with pytest.raises(OptionError, match="is the folder of the pictures; give -o another"):
+        save_pairs(tmp_path, tmp_path, "gaussian:0.1")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     put(tmp_path, "clean/a.png")
     before = (tmp_path / "clean/a.png").read_bytes()

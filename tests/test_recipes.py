@@ -101,6 +101,14 @@ def test_broken_files_are_refused_in_one_line(text: str, says: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+def test_the_folder_of_a_run_is_not_taken_for_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(recipes.read("digits").to_toml())
+    with pytest.raises(
+        OptionError, match=r"is the folder of a run; give its recipe, .*recipe\.toml"
+    ):
+        recipes.read(tmp_path)
+
+
 def test_a_missing_recipe_names_the_packaged_ones() -> None:
     with pytest.raises(OptionError, match="did you mean 'digits'"):
         recipes.read("digit")

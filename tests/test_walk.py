@@ -116,3 +116,13 @@ def test_an_output_folder_above_the_inputs_is_none_of_an_earlier_run(
     inputs: Path, tmp_path: Path
 ) -> None:
     assert targets(plan([inputs], tmp_path), tmp_path) == ["a.png", "b.png", "deep/a.png"]
+
+
+def test_a_new_folder_is_not_called_like_a_picture(inputs: Path, tmp_path: Path) -> None:
+    both = [inputs / "a.png", inputs / "b.png"]
+    for given in ([inputs], both):
+        with pytest.raises(OptionError, match=r"out\.png is the name of a picture.*give -o .*out"):
+            plan(given, tmp_path / "out.png")
+        assert len(plan(given, f"{tmp_path / 'out.png'}/")) >= 2
+    (tmp_path / "there.png").mkdir()
+    assert len(plan(both, tmp_path / "there.png")) == 2

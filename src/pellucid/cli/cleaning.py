@@ -28,7 +28,7 @@ def denoise(
     out: Annotated[
         str,
         typer.Option(
-            "-o", "--out", help="A file for one input, else a folder; - writes standard output."
+            "-o", "--out", help="A file for one input, or a folder; - writes standard output."
         ),
     ],
     model: Annotated[

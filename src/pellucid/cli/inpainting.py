@@ -15,7 +15,10 @@ from pellucid.options import Engine, EngineOption, EnsembleOption, place
 def inpaint(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="The picture.")],
     mask: Annotated[
-        Path, typer.Option("--mask", help="A picture of the same size, white where it is missing.")
+        Path,
+        typer.Option(
+            "--mask", help="A picture of the same size: black where it stays, else missing."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", callback=place, help="The filled picture.")],
     model: Annotated[

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,7 +102,7 @@ def evaluate(
         int | None, typer.Option("--baselines-limit", help="Run them on so many pictures.")
     ] = None,
     split: Annotated[
-        str, typer.Option("--split", help="Part: train, validation, test or all.")
+        str, typer.Option("--split", help="Part to judge; all takes every picture.")
     ] = "test",
     limit: Annotated[
         int | None, typer.Option("--limit", help="Judge so many pictures at most.")
@@ -234,7 +235,7 @@ def models(
     from pellucid.restore import zoo
 
     cards = {title: zoo.card(title) for title in zoo.names()}
-    boxed = {title: (card.get("recipe") or {}).get("about") for title, card in cards.items()}
+    boxed = {title: _about(title, card) for title, card in cards.items()}
     fill = {title for title, card in cards.items() if card.get("model") == "inpaint"}
     print("in the box (pellucid denoise INPUT -o OUT --model NAME):")
     clean = {title: about for title, about in boxed.items() if title not in fill}
@@ -244,9 +245,20 @@ def models(
         _list({title: about for title, about in boxed.items() if title in fill})
     if zoo.codecs():
         print("codecs (pellucid compress IMAGE -o FILE.plc --model NAME):")
-        _list(dict.fromkeys(zoo.codecs(), ""))
+        _list({title: _about(title) for title in zoo.codecs()})
     print("recipes (pellucid train NAME -o RUN):")
     _list({title: recipes.read(title).about for title in recipes.names()})
+
+
+def _about(title: str, card: Mapping[str, Any] | None = None) -> str:
+    """What a network is for, by its recipe; of a fast form, what it is the fast form of."""
+    from pellucid.learn import recipes
+    from pellucid.restore import zoo
+
+    if title.endswith(zoo.FAST):
+        return f"{title.removesuffix(zoo.FAST)}, mostly in 8 bits: about twice as fast"
+    told = ((card or {}).get("recipe") or {}).get("about")
+    return told or (recipes.read(title).about if title in recipes.names() else "")
 
 
 def _list(lines: dict[str, Any]) -> None:
@@ -270,7 +282,7 @@ def _show_model(name: str) -> None:
     from pellucid.learn.checkpoints import load
     from pellucid.learn.models import MODELS, create, summary
 
-    if name in MODELS:
+    if name in MODELS and name not in zoo.names():
         print(summary(create(name)))
         return
     if Path(name).name == name and not Path(name).exists() and name not in zoo.names():

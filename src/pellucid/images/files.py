@@ -79,6 +79,9 @@ def opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[BinaryIO, st
     try:
         file = open(source, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
+        # A path makes one stroke of two.
+        if name.partition(":/")[0] in ("http", "https", "ftp", "file"):
+            raise ImageError(f"{name}: nothing is fetched here; download it first") from error
         raise ImageError(f"{name}: {_reason(error)}") from error
     except ValueError as error:  # a NUL in the path
         raise ImageError(f"{name!r}: not a possible file name") from error

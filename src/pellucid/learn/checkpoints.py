@@ -112,7 +112,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         )
     if source.is_dir():
         raise CheckpointError(
-            f"{source} is a folder; give the model file in it (model.safetensors)"
+            f"{source} is a folder without model.safetensors; give a run folder of 'pellucid "
+            "train', or a model file"
         )
     try:
         with safe_open(os.fspath(source), framework="pt") as file:

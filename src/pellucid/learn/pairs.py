@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pellucid import images
-from pellucid.errors import DataError, PellucidError
+from pellucid.errors import DataError, OptionError, PellucidError
 from pellucid.images import Picture
 from pellucid.images.files import Disk
 from pellucid.learn.damage import Damage, parse
@@ -131,6 +131,8 @@ def _jobs(given: str | Path, out: Path, split: str) -> Iterator[_Job]:
     path = Path(given).expanduser()
     if path.is_dir() and path.name:
         inside = out.resolve()
+        if path.resolve() == inside:
+            raise OptionError(f"{out} is the folder of the pictures; give -o another folder")
         for file in images.find(path):
             # Results of an earlier run, where OUT lies in the input folder.
             if not file.resolve().is_relative_to(inside):

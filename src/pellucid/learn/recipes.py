@@ -186,6 +186,8 @@ def _parse(source: str | Path) -> dict[str, Any]:
     path = Path(source)
     if path.is_file():
         text = path.read_text(encoding="utf-8", errors="replace")
+    elif (path / "recipe.toml").is_file():
+        raise OptionError(f"{path} is the folder of a run; give its recipe, {path / 'recipe.toml'}")
     elif path.suffix == ".toml" or path.parent != Path("."):
         raise OptionError(f"there is no recipe file {path}; packaged ones: {', '.join(names())}")
     elif str(source) in names():

@@ -112,6 +112,11 @@ def evaluate(
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
         pictures = data.split(split) if isinstance(data, Dataset) else data
         done = _damage(damage, pictures, network.card)
+        if network.fills_holes and not (done and done.holes):
+            raise OptionError(
+                f"'{network.name}' fills holes and leaves all else as it is, but there are none in "
+                f"'{done or 'pairs'}'; give a damage such as mask:0.5 or mask_strokes:0.5"
+            )
         missing = math.nan if network.fills_holes else 0.0
         trial = Trial(pictures, done, clip and not published, seed, published, missing)
         indices = spread(len(pictures), limit)

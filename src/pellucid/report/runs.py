@@ -192,6 +192,11 @@ def _train(model: Restorer, data: Dataset, recipe: Recipe, folder: Path | None, 
         "licence": "; ".join(filter(None, licences)),
     }
     diary = None
+    if folder:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"cannot make the run folder {folder}: {error.strerror}") from error
     if folder and first_process():
         diary = _Diary(folder, recipe)
     started = time.perf_counter()
@@ -342,10 +347,6 @@ def _new_folder(out: str | Path | None, recipe: Recipe) -> Path | None:
     kept = folder / RECIPE
     if first_process() and kept.exists() and recipes.read(kept) != recipe:
         raise OptionError(f"{kept} is another recipe and would be replaced; give -o another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"cannot make the run folder {folder}: {error.strerror}") from error
     return folder
 
 

@@ -17,6 +17,9 @@ from pellucid.images.picture import WHITE, bands
 MOST = 32
 """Colours that a drawn picture has at most."""
 
+FEWEST = 32 * MOST
+"""Pixels below which few colours say nothing."""
+
 APART = 7 / 255
 """Mean step from one level of a channel to the next, of the way from black to white. Noise leaves
 none out: a photograph in the dark may have few levels, but they follow on each other."""
@@ -29,13 +32,13 @@ def looks_drawn(samples: NDArray[Any]) -> bool:
     """Whether samples (H, W, C) have few colours that lie apart; never of floats.
 
     Example:
-        >>> board = np.indices((8, 8)).sum(0)[..., None] % 2 * np.uint8(255)
-        >>> looks_drawn(board), looks_drawn(np.arange(64, dtype=np.uint8).reshape(8, 8, 1))
+        >>> board = np.indices((32, 32)).sum(0)[..., None] % 2 * np.uint8(255)
+        >>> looks_drawn(board), looks_drawn(np.arange(1024, dtype=np.uint16).reshape(32, 32, 1))
         (True, False)
     """
-    if samples.dtype.kind == "f":
-        return False
     height, width = samples.shape[:2]
+    if samples.dtype.kind == "f" or height * width < FEWEST:
+        return False
     # A photograph is told by a few of its pixels.
     seen = _colours(samples[:: max(1, height // 64), :: max(1, width // 64)])
     for rows in bands(height, width):

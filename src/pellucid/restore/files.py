@@ -259,7 +259,7 @@ def _do(job: Job, how: _How, overwrite: bool, disk: Disk) -> list[FileResult]:
         return [replace(result, error=disk.untried(job.source), untried=True)]
     assert job.target is not None
     is_file = job.target != STREAM and Path(job.target).is_file()
-    if is_file and not overwrite:
+    if is_file and not overwrite and (job.source == STREAM or Path(job.source).exists()):
         note = "the output is there already and was kept; --overwrite does it again"
         return [replace(result, warnings=(note,), skipped=True)]
     began = time.perf_counter()
@@ -334,6 +334,8 @@ def _clean_page(picture: Picture, job: Job, how: _How) -> tuple[Picture, FileRes
 def _unfinished(job: Job, how: _How) -> Unfinished | None:
     """Where finished pages wait; None for streams, and for models that are no files."""
     if how.made_by is None or STREAM in (job.source, job.target):
+        return None
+    if not Path(job.source).exists():  # which reading it will tell
         return None
     assert job.target is not None
     made_of = {"source": state(job.source), "residual": job.residual, "made_by": how.made_by}

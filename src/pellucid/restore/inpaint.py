@@ -100,6 +100,7 @@ def inpaint_file(
             f"{source} has {count} pages, and a mask is for one picture; take the pages apart"
         )
     lost = missing(mask)
+    _look_at(mask, lost)
     runner = open_twins(model or _default(), device=device, ensemble=ensemble)
     picture = read(source)
     if picture.animated:
@@ -119,6 +120,21 @@ def missing(mask: str | Path | NDArray[Any] | Picture) -> Mask:
     black = 0.25 if picture.lossy else 0
     found: Mask = np.any(scaled(picture.samples) > black, axis=2)
     return found
+
+
+def _look_at(mask: str | Path, lost: Mask) -> None:
+    """Say where a mask is hardly what it was meant to be."""
+    if not lost.any():
+        warnings.warn(f"{mask} is all black, so nothing is missing", stacklevel=3)
+        return
+    picture = read(mask)
+    shown = scaled(picture.samples).max(axis=2)[lost]
+    if not picture.lossy and (shown < 1).mean() > 0.1:
+        warnings.warn(
+            f"{mask} is grey in places, and all that is not black is filled; make it black where "
+            "the picture stays and white where it is missing",
+            stacklevel=3,
+        )
 
 
 def fill(

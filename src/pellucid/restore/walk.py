@@ -82,6 +82,11 @@ def plan(
         raise OptionError(
             "standard input has no name for a file in a folder; give it alone, and -o a file or -"
         )
+    if not is_folder and target.suffix.lower() in SUFFIXES and not target.exists():
+        raise OptionError(
+            f"{out} is the name of a picture, and a folder or several files were given, whose "
+            f"outputs need a folder; give -o {target.with_suffix('')} (or {out}/ if that is meant)"
+        )
     if target.exists() and not target.is_dir():
         raise OptionError(f"{out} is a file, and several outputs need a folder; give -o a folder")
     roots = [Path(one) if Path(one).is_dir() else Path(one).parent for one in given]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pellucid
-from pellucid.errors import CheckpointError, unknown
+from pellucid.errors import CheckpointError, OptionError, unknown
 
 DEFAULT = "photo"
 """The model that `pellucid denoise` uses unless told otherwise."""
@@ -157,6 +157,10 @@ def resolve(name: str | Path, *, prefer: str = ".onnx") -> Path:
             raise CheckpointError(
                 f"no model '{given}': this version has no models in the box yet; "
                 "give --model a file that 'pellucid train' or 'pellucid export' wrote"
+            )
+        if given in codecs():
+            raise OptionError(
+                f"'{given}' is a codec, for 'pellucid compress'; models: {', '.join(available)}"
             )
         raise unknown("model", given, available)
     ordered = sorted(SUFFIXES, key=lambda suffix: suffix != prefer)
