@@ -302,7 +302,7 @@ def test_bad_options_are_told_in_one_line(pictures, tmp_path):
 
 def test_a_network_for_holes_is_not_judged_without_any(pictures):
     model = create("inpaint", channels=(4, 6), blocks=1)
-    with pytest.raises(OptionError, match="fills holes .* none in 'gaussian:0.1'; give a damage"):
+    with pytest.raises(OptionError, match=r"fills holes .* none in 'gaussian:0.1'; give a damage"):
         evaluate(model, pictures, "gaussian:0.1")
     assert evaluate(model, pictures, "mask:0.5").n == 4
 
