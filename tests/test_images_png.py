@@ -197,6 +197,11 @@ def test_pixels_that_end_early_are_no_black_rows() -> None:
     for rows in (0, 1, 39):
         with pytest.raises(ImageError, match="damaged or cut off"):
             images.read(plain(samples, rows))
+    data = plain(samples, 20)
+    (_, header), (_, body), _ = chunks(data)
+    more = chunk(b"IHDR", header) + chunk(b"IDAT", body + b"behind its end")
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        images.read(SIGNATURE + more + chunk(b"IDAT", b"and more") + chunk(b"IEND", b""))
     whole = sixteen(noise(20, 30, 3))
     short = sixteen(noise(10, 30, 3))
     header = chunk(b"IHDR", chunks(whole)[0][1])

@@ -168,7 +168,8 @@ def _check_inflating(stream: BinaryIO, name: str) -> None:
         most = max(_HARMLESS, _RATIO * size_of(stream))
         unpack, found = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while part := stream.read(2**20):
-            while part and found <= most:
+            # Behind its end there may be a byte to make the length even.
+            while part and found <= most and not unpack.eof:
                 found += len(unpack.decompress(part, 2**20))
                 part = unpack.unconsumed_tail
         if found > most:

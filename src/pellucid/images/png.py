@@ -160,7 +160,7 @@ def check_whole(stream: BinaryIO, header: Header, name: str) -> None:
         wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
     unpack, found = zlib.decompressobj(), 0
     for part in _pixel_parts(stream):
-        while part and found < wanted:
+        while part and found < wanted and not unpack.eof:
             found += len(unpack.decompress(part, 2**20))
             part = unpack.unconsumed_tail
     if found < wanted:
