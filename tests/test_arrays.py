@@ -160,3 +160,17 @@ def test_the_last_training_pictures_are_for_validation(tmp_path: Path) -> None:
 def test_a_folder_without_cifar_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lacks CIFAR-10's binary files"):
         cifar(tmp_path)
+
+
+def test_members_that_are_no_arrays_are_refused_in_a_line(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.npz", images=random(4, 3, 3))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels", b"words")
+    with pytest.raises(DataError, match="'labels' in it is no array"):
+        npz(path)
+
+
+@pytest.mark.parametrize("labels", [np.array([0, -1]), np.array([0, 2**63 + 5], np.uint64)])
+def test_labels_that_count_no_classes_are_refused(labels: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must count the classes from 0"):
+        npz(saved(tmp_path / "x.npz", images=random(2, 3, 3), labels=labels))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -218,3 +219,25 @@ def test_another_design_cannot_begin_a_model(tmp_path: Path, options: dict[str, 
     with pytest.raises(CheckpointError, match="cannot begin this model: weight '"):
         begin(other, tmp_path)
     assert all(torch.equal(before[name], now) for name, now in other.state_dict().items())
+
+
+@pytest.mark.parametrize("other", [{"activation": "gelu"}, {"residual": False}])
+def test_what_no_shape_shows_is_compared_before_a_model_begins(
+    tmp_path: Path, other: dict[str, object]
+) -> None:
+    path = save(create("unet", channels=(4, 8), blocks=1), tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match=f"its {next(iter(other))} is .* and here"):
+        begin(create("unet", channels=(4, 8), blocks=1, **other), path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_other_depths_load_as_32_bits(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = create("conv", channels=(4,)).eval()
+    path = save(model, tmp_path / "m.safetensors")
+    with safe_open(path, framework="pt") as file:
+        told = file.metadata()
+    state = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
+    save_file(state, path, metadata=told)
+    image = torch.rand(1, 1, 16, 16)
+    assert load(path)(image).dtype == torch.float32
+    assert torch.allclose(load(path)(image), model(image), atol=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import pytest
 import torch
@@ -237,3 +238,13 @@ def test_the_same_draw_gives_the_same_picture_alone_and_in_company() -> None:
 def test_strengths_of_other_alternatives_are_refused() -> None:
     with pytest.raises(OptionError, match="takes strengths of shape"):
         parse(MIXED).apply(batch(2), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("after", ["blur:1", "poisson:30", "jpeg:40", "camera:0.05", "bilevel:0.5"])
+def test_holes_stay_holes_whatever_comes_after_them(after: str) -> None:
+    clean = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    alone = parse("mask:0.4")(clean, generator=torch.Generator().manual_seed(1), missing=math.nan)
+    chance = torch.Generator().manual_seed(1)
+    damaged = parse(f"mask:0.4+{after}")(clean, generator=chance, clip=True, missing=math.nan)
+    assert torch.equal(damaged.isnan(), alone.isnan())
+    assert 0.3 < float(damaged.isnan().float().mean()) < 0.5

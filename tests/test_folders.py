@@ -104,6 +104,13 @@ def test_split_folders_of_both_sides_are_pairs(tmp_path: Path) -> None:
             assert one.name == other.name
 
 
+def test_pairs_in_one_part_only_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, *(f"train/{side}/{i}.png" for side in ("noisy", "clean") for i in range(5)))
+    put(tmp_path, "test/a.png")
+    with pytest.raises(DataError, match="folders in train and none in test; give every part both"):
+        folder(tmp_path)
+
+
 def test_clean_and_damaged_things_of_other_names_are_classes(tmp_path: Path) -> None:
     for part in ("train", "test"):
         put(tmp_path / part, *(f"clean/{i}.png" for i in range(5)), "damaged/x.png")

@@ -153,6 +153,12 @@ def test_results_inside_the_input_folder_are_not_taken_as_inputs(tmp_path: Path)
         assert len(results) == 1
 
 
+def test_the_folder_that_one_stands_in_is_taken_whole(tmp_path: Path, monkeypatch) -> None:
+    put(tmp_path / "in", *(f"{i}.png" for i in range(20)))
+    monkeypatch.chdir(tmp_path / "in")
+    assert len(save_pairs(".", tmp_path / "out", "gaussian:0.1")) == 20
+
+
 def test_the_folder_of_the_pictures_is_no_place_for_pairs(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     with pytest.raises(OptionError, match="is the folder of the pictures; give -o another"):

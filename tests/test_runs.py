@@ -298,6 +298,8 @@ def test_fit_names_what_it_does_not_know() -> None:
         fit(model, "digits", "gausian:0.1")
     with pytest.raises(OptionError, match="did you mean 'digits'"):
         fit(model, "digitz")
+    with pytest.raises(OptionError, match="start is for recipes"):
+        fit(model, "digits", start="photo-gray")
 
 
 # Several processes, TensorBoard

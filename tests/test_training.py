@@ -157,6 +157,20 @@ def test_mean_loss_is_the_mean_over_all_pictures() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_large_pictures_are_judged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = small(norm="none").eval(), []
+    whole = type(model).loss
+
+    def loss(self: Restorer, damaged: torch.Tensor, clean: torch.Tensor, **more: Any) -> Any:
+        seen.append(clean.numel())
+        return whole(self, damaged, clean, **more)
+
+    monkeypatch.setattr(type(model), "loss", loss)
+    mean_loss(model, stripes(12, (512, 512)), parse("none"), Train())
+    mean_loss(model, stripes(12, (512, 512)), parse("none"), Train(crop=64))
+    assert max(seen) <= 512 * 512
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -84,7 +84,10 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A model's name, file or run folder.")],
     data: DataName,
     spec: Annotated[
-        str | None, typer.Option("--with", help="Damage to undo; none for pairs.")
+        str | None,
+        typer.Option(
+            "--with", help="Damage to undo; leave it out for pairs. none scores clean pictures."
+        ),
     ] = None,
     clip: Annotated[
         bool, typer.Option("--clip/--no-clip", help="Keep damaged values in [0, 1].")

@@ -5,6 +5,7 @@ Read next: ``folders``, which tells them from folders of pictures.
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,6 +31,13 @@ _MANY = 2**20
 """Classes that no data set has."""
 
 _RATIO, _HARMLESS = 200, 1 << 30
+
+
+# What the members of an archive raise that are cut off, altered, encrypted or packed oddly.
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, MemoryError, RuntimeError, KeyError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 def npz(path: Path, name: str | None = None) -> Source:
@@ -91,8 +99,12 @@ def _loaded(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"it would unpack to {unpacked / 1e9:.0f} GB, as bombs do")
         # Without pickles: loading one would run whatever its author wished.
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            found = {key: archive[key] for key in archive.files}
+        odd = [key for key, value in found.items() if not isinstance(value, np.ndarray)]
+        if odd:
+            raise ValueError(f"'{odd[0]}' in it is no array")
+        return found
+    except _UNREADABLE as error:
         pickled = "allow_pickle" in str(error)
         why = "it holds pickled objects, which are never loaded" if pickled else error
         raise DataError(
@@ -118,6 +130,8 @@ def _array_split(path: Path, content: dict[str, np.ndarray], prefix: str) -> Spl
                 f"{path}: '{prefix}labels' is {labels.dtype} {labels.shape}; it must hold one "
                 f"whole number for each of the {len(clean)} pictures"
             )
+        if labels.dtype.kind != "b" and (labels.min() < 0 or labels.max() >= 2**63):
+            raise DataError(f"{path}: '{prefix}labels' must count the classes from 0")
         labels = labels[:, 0].astype(np.int64)
     return Split(clean, damaged, labels)
 

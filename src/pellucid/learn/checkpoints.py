@@ -201,6 +201,13 @@ def begin(model: Restorer, source: str | Path) -> None:
         CheckpointError: See `load`; or the two differ in more than grey and colour.
     """
     other = load(source)
+    for name in ("activation", "residual"):  # which no shape would show
+        there, here = (one.options.get(name) for one in (other, model))
+        if name in other.options and name in model.options and there != here:
+            raise CheckpointError(
+                f"'{source}' cannot begin this model: its {name} is {there} and here {here}; give "
+                f"[model] the options that it was made with: {json.dumps(other.options)}"
+            )
     state = other.state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if model.image_channels != other.image_channels:
@@ -274,7 +281,8 @@ def _whole(tensor: Tensor) -> Tensor:
     In the file it is not, and kernels that depend on it add up in another order: a last bit, but
     where a codec rounds, that is another picture.
     """
-    return tensor.float() if tensor.dtype == torch.float16 else tensor.clone()
+    odd = tensor.is_floating_point() and tensor.dtype != torch.float32
+    return tensor.float() if odd else tensor.clone()
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

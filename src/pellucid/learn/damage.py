@@ -9,6 +9,7 @@ and the same strengths give the same picture. Read next: `pictures`, which holds
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -93,16 +94,20 @@ class Damage:
                 f"'{self}' takes strengths of shape {(len(x), len(self.stages))}, "
                 f"not {tuple(strengths.shape)}; draw them with Damage.draw"
             )
+        lost: Tensor | None = None
         for index, stage in enumerate(self.stages):
             fixed = stage.low == stage.high and bool((strengths[:, index] == stage.low).all())
             strength: Strength = stage.low if fixed else strengths[:, index]
             entry = DEGRADATIONS[stage.name]
             if entry.holes:
                 kept = entry.function(torch.ones_like(x), strength, generator=generator)
-                x = x.masked_fill(kept == 0, missing)
+                gone = kept == 0
+                # What comes after it could do nothing with NaN but spread or lose it.
+                x = x.masked_fill(gone, 0.0 if math.isnan(missing) else missing)
+                lost = gone if lost is None else lost | gone
             else:
                 x = entry.function(x, strength, generator=generator)
-        return x
+        return x if lost is None or not math.isnan(missing) else x.masked_fill(lost, missing)
 
     def drawn(self, strengths: Tensor) -> Damage:
         """The damage of one picture, with the strengths (stages,) that were drawn for it."""

@@ -143,6 +143,13 @@ def load(
             raise OptionError(f"{option} {value} is not possible; give at least 1")
     source = locate(name)
     splits = source.splits
+    bring = {part for part, split in splits.items() if split.damaged is not None}
+    if 0 < len(bring) < len(splits):
+        lacking = ", ".join(sorted(splits.keys() - bring))
+        raise DataError(
+            f"'{source.name}' has damaged partners for {', '.join(sorted(bring))} and none for "
+            f"{lacking}; add them, or take them all away"
+        )
     if limit is not None:
         first = splits.get(TRAIN, splits[TEST])
         share = min(1.0, limit / len(first))

@@ -163,6 +163,12 @@ def _split_folders(parts: dict[str, Path], name: str, grouped: Grouping) -> Sour
     sides = {part: _sides(_folders(place)) for part, place in parts.items()}
     # Clean and damaged things may also be two classes; those do not match name by name.
     paired = {part: both for part, both in sides.items() if both and _pairable(*both)}
+    if 0 < len(paired) < len(parts):
+        lacking = ", ".join(sorted(parts.keys() - paired.keys()))
+        raise DataError(
+            f"'{name}' has noisy and clean folders in {', '.join(sorted(paired))} and none in "
+            f"{lacking}; give every part both"
+        )
     if len(paired) == len(parts):
         splits = {part: pairs(*both).whole() for part, both in paired.items()}
         if VALIDATION not in splits:

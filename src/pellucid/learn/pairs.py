@@ -129,7 +129,7 @@ def save_pairs(
 
 def _jobs(given: str | Path, out: Path, split: str) -> Iterator[_Job]:
     path = Path(given).expanduser()
-    if path.is_dir() and path.name:
+    if str(given) and path.is_dir():
         inside = out.resolve()
         if path.resolve() == inside:
             raise OptionError(f"{out} is the folder of the pictures; give -o another folder")

@@ -27,7 +27,7 @@ from pellucid.errors import CheckpointError, OptionError
 from pellucid.learn import checkpoints, machine
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
-from pellucid.learn.lesson import DRAWN, Lesson, Row, judged_side, seeded
+from pellucid.learn.lesson import DRAWN, VALIDATION_PIXELS, Lesson, Row, judged_side, seeded
 from pellucid.learn.models import Restorer
 from pellucid.learn.pictures import Pictures
 from pellucid.learn.recipes import OPEN, Train
@@ -187,10 +187,12 @@ def mean_loss(
 
     Pictures of mixed sizes are judged by a crop from their middle.
     """
-    total, size = 0.0, 256
+    total, crop = 0.0, judged_side(pictures, model, settings.crop)
+    # As many as validation takes at a time: whole photographs by the hundred would fill memory.
+    pixels = crop**2 if crop else int(pictures.sizes[0].prod())
+    size = min(256, max(1, VALIDATION_PIXELS // (pixels * 8)))
     for start in range(0, len(pictures), size):
         batch = torch.arange(start, min(start + size, len(pictures)))
-        crop = judged_side(pictures, model)
         clean, damaged = pictures.crops(batch, crop) if crop else pictures.whole(batch)
         seeds = (settings.seed, 4, start)
         if damaged is None:

@@ -354,8 +354,9 @@ def _damage(
     if pictures.damaged is not None:
         return None
     recipe = card.get("recipe")
-    learnt = recipe.get("damage", {}).get("with") if isinstance(recipe, dict) else None
-    if learnt is None:
+    spoilt = recipe.get("damage") if isinstance(recipe, dict) else None
+    learnt = spoilt.get("with") if isinstance(spoilt, dict) else None
+    if not isinstance(learnt, str):
         raise OptionError(
             "the pictures have no damaged partners and the model does not say what it was trained "
             "on; give the damage, for example gaussian:25/255, or none to score reconstruction"

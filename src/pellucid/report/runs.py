@@ -109,6 +109,11 @@ def fit(
         >>> len(run.history)
         1
     """
+    if settings.get("start") is not None:
+        raise OptionError(
+            f"start is for recipes; to train '{settings['start']}' on, give fit the model itself: "
+            "pellucid.load(...)"
+        )
     damage = parse(damage)
     name = data.name if isinstance(data, Dataset) else str(data)
     recipe = recipes.build(
