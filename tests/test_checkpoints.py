@@ -115,6 +115,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"options": {"channels": [10**6, 10**6]}}, "does not belong to its own"),
         ({"options": {"channels": "wide"}}, "do not fit|one width|takes a list"),
         ({"options": {"channels": [8]}}, "does not belong to its own description"),
+        ({"model": "hyperprior", "options": {"latents": 10**9}}, "latents is 1000000000; a width"),
     ],
 )
 def test_descriptions_that_lie_are_refused(
@@ -209,6 +210,17 @@ def test_a_codec_begins_one_with_more_blocks_that_does_the_same(tmp_path: Path, 
     save(longer, tmp_path / "longer.safetensors")
     with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'mending\."):
         begin(plain, tmp_path / "longer.safetensors")
+
+
+def test_a_network_begins_a_deeper_one_that_does_the_same(tmp_path: Path) -> None:
+    plain, deeper = unet(), create("unet", channels=(8, 16), blocks=1, unshuffle=2, deeper=2)
+    save(plain, tmp_path / "plain.safetensors")
+    begin(deeper, tmp_path / "plain.safetensors")
+    x = torch.rand(1, 1, 12, 12)
+    assert torch.equal(plain(x), deeper(x))
+    save(deeper, tmp_path / "deeper.safetensors")
+    with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'deeper\."):
+        begin(plain, tmp_path / "deeper.safetensors")
 
 
 @pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])

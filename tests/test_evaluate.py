@@ -183,6 +183,29 @@ def test_damage_that_nobody_named_is_that_of_the_recipe_or_asked_for(pictures, t
     assert evaluate(path, pictures).damage == "gaussian:0.3"
 
 
+@pytest.mark.parametrize("learnt", [True, False])
+def test_a_damage_that_nobody_named_is_clipped_as_it_was_in_training(pictures, tmp_path, learnt):
+    model = create("conv", channels=(4,), image_channels=1)
+    recipe = {"damage": {"with": "gaussian:0.3", "clip": learnt}}
+    path = save(model, tmp_path / "m.safetensors", recipe=recipe)
+    assert evaluate(path, pictures).clipped == learnt
+    assert evaluate(path, pictures, "gaussian:0.3").clipped
+    assert evaluate(path, pictures, clip=not learnt).clipped != learnt
+
+
+def test_a_damage_that_is_named_passes_over_the_pairs_and_says_so():
+    pairs = Pictures.from_arrays(arrays((16, 16)), arrays((16, 16), seed=1))
+    report = evaluate(same, pairs, "gaussian:0.1")
+    assert report.damaged["psnr"] == pytest.approx(20, abs=1)
+    assert "not the pairs that are there" in report.table()
+    assert "the pairs" not in evaluate(same, pairs).table()
+
+
+def test_a_seed_below_nothing_is_refused(pictures):
+    with pytest.raises(OptionError, match="seed -1 is not possible"):
+        evaluate(same, pictures, "gaussian:0.1", seed=-1)
+
+
 def test_deep_pictures_are_not_rounded():
     deep = [array.astype(np.float32) / 255 for array in arrays((16, 16))]
     report = evaluate(lambda x: x + 1e-4, Pictures.from_arrays(deep), "none")

@@ -55,6 +55,7 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("unet", {"channels": (4, 6), "down": "max", "up": "bilinear", "skip": "concat"}),
     ("unet", {"channels": (4, 6), "down": "avg", "up": "nearest", "norm": "group", "bias": True}),
     ("unet", {"channels": (4, 6), "residual": False, "output": "sigmoid", "loss": "bce"}),
+    ("unet", {"channels": (4, 6), "blocks": 1, "deeper": 2}),
     ("inpaint", {"channels": (4, 6), "blocks": 1}),
     ("inpaint", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
     (
@@ -268,7 +269,7 @@ def test_decode_is_declined_by_name_where_indices_are_needed() -> None:
         ("variational", {"learned_scale": True}, "no scale to learn"),
         ("variational", {"likelihood": "gaussian", "binarized": True}, "black or white"),
         ("factorized", {"channels": (4, 4)}, "takes a list of 3, each a whole number"),
-        ("factorized", {"channels": (4, 0, 4)}, "channels is 0; a width is at least 1"),
+        ("factorized", {"channels": (4, 0, 4)}, "channels is 0; a width is from 1"),
         ("factorized", {"lambdas": (0.1, 0.01)}, "for each quality, rising"),
         ("factorized", {"lambdas": ()}, "for each quality, rising"),
         ("factorized", {"lambdas": (float("nan"),)}, "for each quality, rising"),
@@ -360,3 +361,9 @@ def test_sizes_off_the_grid_are_filled_by_mirroring(size: tuple[int, int]) -> No
         )
         expected = x[0, 0].numpy()[rows][:, columns]
     assert np.array_equal(seen[0][0, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize("deeper", [-1, 65])
+def test_a_number_of_blocks_in_the_middle_that_cannot_be_is_refused(deeper: int) -> None:
+    with pytest.raises(OptionError, match=f"deeper is {deeper}; the middle takes from 0 to 64"):
+        create("unet", deeper=deeper)

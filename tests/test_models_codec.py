@@ -227,6 +227,17 @@ def test_a_number_of_blocks_that_cannot_be_is_refused(blocks: int) -> None:
         small("hyperprior", blocks=blocks)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"latents": 10**9}, {"hyper_latents": 0}, {"channels": (8, 10**9, 8)}],
+)
+def test_widths_that_cannot_be_are_refused_before_anything_is_made(
+    options: dict[str, object],
+) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(options))} is .*width"):
+        small("hyperprior", **options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_convolutions_are_matrices_to_the_optimiser(kind: str) -> None:
     model = small(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pellucid.learn.sources import (
     SPLITS,
     Source,
     Split,
+    a_tenth,
     alike,
     decoded,
     hold_out,
@@ -91,6 +93,25 @@ def test_held_out_are_the_last() -> None:
     splits = hold_out(numbered(10), 3)
     assert list(splits["train"].labels) == list(range(7))
     assert list(splits["validation"].labels) == [7, 8, 9]
+
+
+@pytest.mark.parametrize("order", ["sorted", "mixed", "unknown"])
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 35])
+def test_a_tenth_is_held_out_and_holds_every_class(count: int, order: str) -> None:
+    split = numbered(count)
+    if order == "mixed":
+        split = split.take(np.arange(count)[::-1])
+    elif order == "unknown":
+        split = replace(split, labels=None)
+    splits = a_tenth(split)
+    kept, held = (splits[part].clean.ravel().tolist() for part in ("train", "validation"))
+    assert kept
+    assert len(held) == max(1, count // 10)
+    assert sorted({*kept, *held}) == list(range(count))
+    if order == "sorted" and count >= 10:
+        assert held == list(range(9, count, 10))
+    elif count > 1:
+        assert held == split.clean.ravel().tolist()[-len(held) :]
 
 
 def test_a_run_of_pictures_shares_memory() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -407,6 +408,14 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     taught(tmp_path)
     with pytest.raises(OptionError, match="learning_rate changed"):
         taught(tmp_path, resume=True, learning_rate=0.5)
+
+
+def test_resuming_with_other_pictures_is_refused(tmp_path: Path) -> None:
+    taught(tmp_path, epochs=2)
+    chosen = Train(epochs=2, batch=16)
+    for changed in (data(63), replace(data(), validation=stripes(16, seed=7))):
+        with pytest.raises(DataError, match="the pictures of 'stripes' are not those"):
+            train(small(), changed, parse("gaussian:0.2"), chosen, folder=tmp_path, resume=True)
 
 
 OPEN_ENDED = {"schedule": "rsqrt", "ema": 0.9, "optimizer": "muon"}

@@ -90,8 +90,13 @@ def evaluate(
         ),
     ] = None,
     clip: Annotated[
-        bool, typer.Option("--clip/--no-clip", help="Keep damaged values in [0, 1].")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--clip/--no-clip",
+            help="Keep damaged values in [0, 1], or not; as in training where --with is left out.",
+            show_default=False,
+        ),
+    ] = None,
     published: Annotated[
         bool,
         typer.Option(
@@ -133,7 +138,7 @@ def evaluate(
 ) -> None:
     """Score a model on data: PSNR, SSIM, RMSE, MAE, nats; how pages are read; what ink is found."""
     if task is not Task.pixels:
-        if published or panel or baselines_limit or samples or not clip or split != "test":
+        if published or panel or baselines_limit or samples or clip is False or split != "test":
             raise OptionError(
                 f"--task {task.value} judges all pages of a folder; leave out --published, "
                 "--panel, --split, --samples, --no-clip and --baselines-limit (--limit judges "

@@ -21,6 +21,7 @@ from pellucid.learn.sources import (
     VALIDATION,
     Source,
     Split,
+    a_tenth,
     counted,
     hold_out,
     in_three,
@@ -70,7 +71,7 @@ def npz(path: Path, name: str | None = None) -> Source:
         )
     _check_names(path, names, *splits.values())
     if VALIDATION not in splits:
-        splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
+        splits |= a_tenth(splits[TRAIN])
     return Source(label, splits, names, about=counted(splits))
 
 
@@ -85,7 +86,7 @@ def split_npz(parts: dict[str, Path], name: str) -> Source:
     for part, split in splits.items():
         _check_names(parts[part], names, split)
     if VALIDATION not in splits:
-        splits |= hold_out(splits[TRAIN], max(1, len(splits[TRAIN]) // 10))
+        splits |= a_tenth(splits[TRAIN])
     return Source(name, splits, names, about=counted(splits))
 
 

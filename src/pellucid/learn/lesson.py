@@ -120,6 +120,7 @@ class Lesson(pl.LightningModule):
         shown: Clean, damaged and restored validation pictures of the last epoch, on the CPU.
         started: What was kept of it, if anything, is taken up.
         halves: It computes in bfloat16 where that loses nothing.
+        fingerprints: Of the pictures to learn from and of those to judge by, where state is kept.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Lesson(pl.LightningModule):
         self.history: list[Row] = []
         self.best = math.inf
         self.started = False
+        self.fingerprints: list[int] | None = None
         self.average: dict[str, Tensor] | None = None
         self.shown: tuple[Tensor, Tensor, Tensor] | None = None
         self._check(data)
@@ -204,8 +206,10 @@ class Lesson(pl.LightningModule):
         self.model.to(memory_format=layout)  # type: ignore[call-overload]
 
     def on_fit_start(self) -> None:
-        """Move all pixels to the device once."""
+        """Move all pixels to the device once, and an average of an earlier session."""
         self.pictures = {name: part.to(self.device) for name, part in self.pictures.items()}
+        if self.average is not None:
+            self.average = {name: part.to(self.device) for name, part in self.average.items()}
 
     def on_train_start(self) -> None:
         """From here on nothing is read from an earlier state."""
@@ -387,6 +391,7 @@ class Lesson(pl.LightningModule):
             "average": self.average,
             "settings": self.settings.model_dump(),
             "halves": self.halves,
+            "fingerprints": self.fingerprints,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

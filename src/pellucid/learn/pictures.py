@@ -7,6 +7,7 @@ Pictures of any mixture of sizes share the buffer.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -110,6 +111,16 @@ class Pictures:
         """The mean of a million clean pixels, evenly spread, on the [0, 1] scale."""
         every = max(1, self.pixels.numel() // 2**20)
         return float(_unit(self.pixels[::every]).mean())
+
+    @property
+    def fingerprint(self) -> int:
+        """A checksum of all pixels and partners, and of which pictures they make."""
+        parts = [self.pixels, self.offsets, self.sizes]
+        parts += [] if self.damaged is None else [self.damaged]
+        total = 0
+        for part in parts:
+            total = zlib.crc32(part.cpu().contiguous().numpy().data, total)
+        return total
 
     def to(self, device: torch.device | str) -> Pictures:
         """The same pictures with their pixels on `device`; the bookkeeping stays on the CPU."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pellucid import images
@@ -138,13 +139,20 @@ def placed(key: str) -> float:
 
 def hold_out(train: Split, count: int) -> dict[str, Split]:
     """Train and validation, the last `count` pictures; a single picture serves as both."""
-    kept = max(1, len(train) - count)
-    if kept == len(train):
+    return _parted(train, np.arange(len(train)) >= max(1, len(train) - count))
+
+
+def a_tenth(train: Split) -> dict[str, Split]:
+    """Train and validation, the last tenth; every tenth where classes follow one another."""
+    if train.labels is None or len(train) < 10 or (np.diff(train.labels) < 0).any():
+        return hold_out(train, max(1, len(train) // 10))
+    return _parted(train, np.arange(len(train)) % 10 == 9)
+
+
+def _parted(train: Split, held: NDArray[np.bool_]) -> dict[str, Split]:
+    if not held.any():
         return {TRAIN: train, VALIDATION: train}
-    return {
-        TRAIN: train.take(np.arange(kept)),
-        VALIDATION: train.take(np.arange(kept, len(train))),
-    }
+    return {TRAIN: train.take(np.flatnonzero(~held)), VALIDATION: train.take(np.flatnonzero(held))}
 
 
 def counted(splits: Mapping[str, Split]) -> str:

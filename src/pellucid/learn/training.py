@@ -23,7 +23,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from pellucid.errors import CheckpointError, OptionError
+from pellucid.errors import CheckpointError, DataError, OptionError
 from pellucid.learn import checkpoints, machine
 from pellucid.learn.damage import Damage
 from pellucid.learn.datasets import Dataset
@@ -145,6 +145,14 @@ def train(
     begun = _begun(state) if state else None
     half = _halves(settings, begun, on)
     lesson = Lesson(model, data, damage, settings, clip=clip, halves=half)
+    if folder:
+        lesson.fingerprints = [data.train.fingerprint, data.validation.fingerprint]
+    if begun and begun["fingerprints"] not in (None, lesson.fingerprints):
+        raise DataError(
+            f"the pictures of '{data.name}' are not those that the run in {folder} began with; a "
+            "resumed run goes on as it began: give it the same pictures, or train into another "
+            "folder"
+        )
     prepared = model.preparing(settings.epochs)
     # What is not due gets no gradient, and processes that share a batch must know of that.
     shared = "ddp_find_unused_parameters_true" if prepared else "ddp"
@@ -247,7 +255,7 @@ def _begun(state: Path) -> dict[str, Any]:
             dict(kept["average"])
     except Exception as error:
         raise _not_resumable(state, error) from error
-    return {name: kept.get(name) for name in ("history", "settings", "halves")}
+    return {name: kept.get(name) for name in ("history", "settings", "halves", "fingerprints")}
 
 
 def _halves(settings: Train, begun: dict[str, Any] | None, on: torch.device) -> bool:

@@ -33,6 +33,7 @@ from pellucid.report.trial import (
     Pixels,
     Trial,
     check_limit,
+    check_seed,
     mean,
     picture,
     scores,
@@ -54,7 +55,7 @@ def evaluate(
     data: str | Path | Dataset | Pictures,
     damage: str | Damage | None = None,
     *,
-    clip: bool = True,
+    clip: bool | None = None,
     published: bool = False,
     baselines: bool | Sequence[str] = False,
     baselines_limit: int | None = None,
@@ -76,7 +77,9 @@ def evaluate(
             name is turned to grey for a grey model.
         damage: For example ``gaussian:25/255``; ``none`` scores reconstruction. None takes the
             damaged partners where the data has them, else the damage that the model was trained on.
-        clip: Keep damaged values in [0, 1].
+            One that is given is done to the clean pictures, whatever partners they have.
+        clip: Keep damaged values in [0, 1]; None does, but for a damage that the model learnt from
+            without.
         published: Score as the published tables do, to the last draw: numpy's noise, seeded with 0
             for each picture, not clipped whatever `clip` says. For one fixed Gaussian noise.
         baselines: True for all, or names of `BASELINES` and ``pca``.
@@ -100,6 +103,7 @@ def evaluate(
     check_limit(limit)
     check_limit(baselines_limit, "baselines_limit")
     check_samples(samples)
+    check_seed(seed)
     chosen = rivals.chosen(baselines)
     training = isinstance(model, nn.Module) and model.training
     some = next(model.parameters(), None) if isinstance(model, nn.Module) else None
@@ -111,7 +115,8 @@ def evaluate(
         if isinstance(data, str | Path):
             data = datasets.load(data, channels=1 if network.channels == 1 else None)
         pictures = data.split(split) if isinstance(data, Dataset) else data
-        done = _damage(damage, pictures, network.card)
+        done, clipped = _damage(damage, pictures, network.card)
+        clip = clipped if clip is None else clip
         if network.fills_holes and not (done and done.holes):
             raise OptionError(
                 f"'{network.name}' fills holes and leaves all else as it is, but there are none in "
@@ -139,6 +144,7 @@ def evaluate(
         data=data.name if isinstance(data, Dataset) else "pictures",
         split=split if isinstance(data, Dataset) else "all",
         damage="pairs" if trial.damage is None else str(trial.damage),
+        partners=pictures.damaged is not None,
         clipped=trial.damage is not None and trial.clip,
         rounded=trial.rounded,
         seed=seed,
@@ -347,18 +353,19 @@ def _examples(
 
 def _damage(
     damage: str | Damage | None, pictures: Pictures, card: Mapping[str, Any]
-) -> Damage | None:
-    """What to do to the pictures; None where they bring damaged partners."""
+) -> tuple[Damage | None, bool]:
+    """What to do to the pictures, none where they bring damaged partners, and whether to clip."""
     if damage is not None:
-        return parse(damage)
+        return parse(damage), True
     if pictures.damaged is not None:
-        return None
+        return None, True
     recipe = card.get("recipe")
-    spoilt = recipe.get("damage") if isinstance(recipe, dict) else None
-    learnt = spoilt.get("with") if isinstance(spoilt, dict) else None
+    told = recipe.get("damage") if isinstance(recipe, dict) else None
+    spoilt = told if isinstance(told, dict) else {}
+    learnt = spoilt.get("with")
     if not isinstance(learnt, str):
         raise OptionError(
             "the pictures have no damaged partners and the model does not say what it was trained "
             "on; give the damage, for example gaussian:25/255, or none to score reconstruction"
         )
-    return parse(learnt)
+    return parse(learnt), spoilt.get("clip") is not False

@@ -106,6 +106,7 @@ class Report:
         protocol: ``published`` where the noise is that of the published tables, drawn by numpy,
             seeded with 0 for each picture, not clipped; else ``own``.
         likelihood: In nats, of a model that has one.
+        partners: Whether the data brought damaged ones, used or not.
     """
 
     model: str
@@ -126,6 +127,7 @@ class Report:
     examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
     protocol: str = "own"
     likelihood: Likelihood | None = None
+    partners: bool = False
 
     def to_json(self) -> str:
         """The scores as JSON text; what is not a number becomes null."""
@@ -213,6 +215,8 @@ class Report:
         if self.damage in ("pairs", "none"):
             return self.damage
         done = f"{self.damage}, {'clipped' if self.clipped else 'not clipped'}"
+        if self.partners:
+            done += ", not the pairs that are there"
         return f"{done}, published protocol" if self.protocol == "published" else done
 
 

@@ -152,6 +152,12 @@ def check_limit(limit: int | None, name: str = "limit") -> None:
         raise OptionError(f"{name} {limit} is not possible; give at least 1")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no generator takes."""
+    if seed < 0:
+        raise OptionError(f"seed {seed} is not possible; give 0 or more")
+
+
 def spread(total: int, most: int | None) -> list[int]:
     """Up to `most` of `total` places, evenly over the whole: folders may be sorted by class."""
     if most is None or most >= total:

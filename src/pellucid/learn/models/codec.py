@@ -31,6 +31,9 @@ _CONTRAST = 4.0
 _SMALLEST = 0.01
 """What `Normalization` divides by at least."""
 
+_WIDEST = 2**14
+"""Channels that no codec has."""
+
 _FINENESS = 2.0
 """Gain in the middle of the qualities at the start. A bin of width b errs by b**2 / 12, and halving
 it costs a bit for each value that is not nothing; for `_CONTRAST` and `LAMBDAS` the two are in
@@ -335,6 +338,12 @@ def _doubling(inputs: int, outputs: int, *, kernel: int) -> list[nn.Module]:
     return [convolution(inputs, 4 * outputs, kernel=kernel), nn.PixelShuffle(2)]
 
 
+def check_width(name: str, width: int) -> None:
+    """Refuse a number of channels that no codec can have."""
+    if not 1 <= width <= _WIDEST:
+        raise OptionError(f"{name} is {width}; a width is from 1 to {_WIDEST}")
+
+
 def _check(
     channels: tuple[int, ...],
     latents: int,
@@ -342,9 +351,9 @@ def _check(
     lambdas: tuple[float, ...],
     quality: int | None,
 ) -> None:
-    for name, value in (("channels", min(channels)), ("latents", latents)):
-        if value < 1:
-            raise OptionError(f"{name} is {value}; a width is at least 1")
+    for width in channels:
+        check_width("channels", width)
+    check_width("latents", latents)
     if not 0 <= blocks <= 64:
         raise OptionError(f"blocks is {blocks}; from 0 to 64 are possible")
     rising = all(low < high for low, high in pairwise(lambdas))

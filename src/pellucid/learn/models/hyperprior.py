@@ -14,10 +14,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.errors import OptionError
 from pellucid.learn.draws import uniform
 from pellucid.learn.models.blocks import Reach, convolution
-from pellucid.learn.models.codec import LAMBDAS, Codec, Gains, settle
+from pellucid.learn.models.codec import LAMBDAS, Codec, Gains, check_width, settle
 from pellucid.learn.models.cosines import STRIDE
 from pellucid.learn.models.entropy import (
     NARROWEST,
@@ -122,8 +121,7 @@ class HyperpriorCodec(Codec):
         quality: int | None = None,
         image_channels: int = 1,
     ) -> None:
-        if hyper_latents < 1:
-            raise OptionError(f"hyper_latents is {hyper_latents}; a width is at least 1")
+        check_width("hyper_latents", hyper_latents)
         super().__init__(
             channels=channels,
             latents=latents,
