@@ -6,6 +6,7 @@ side. Nothing is downloaded.
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from tempfile import TemporaryDirectory
 import blocks
 import numpy as np
 from PIL import Image
+
+from pellucid.report.panel import draw
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
@@ -62,7 +65,11 @@ def made(folder: Path) -> dict[str, Image.Image]:
     def left(name: str) -> Image.Image:
         return Image.open(folder / name).convert("RGB")
 
-    patches = [left(f"maps/{kind}{i}.png") for kind in ("whole", "scratched") for i in (1, 4, 6)]
+    kinds = {"whole": "as it is", "scratched": "scratched"}
+    patches = [[np.asarray(left(f"maps/{kind}{i}.png")) for i in (1, 4, 6)] for kind in kinds]
+    with (folder / "scores.csv").open(newline="") as file:
+        scores = {Path(row["path"]).stem: float(row["score"]) for row in csv.DictReader(file)}
+    told = [[f"score {scores[f'{kind}{i}']:.2f}" for i in (1, 4, 6)] for kind in kinds]
     whole = left("photo.png")
     small = as_small(whole, (folder / "photo.plc").stat().st_size)
     part = (160, 40, 416, 232)
@@ -70,7 +77,7 @@ def made(folder: Path) -> dict[str, Image.Image]:
         "use-noise": side_by_side([left("noise/damaged/photo.png"), left("clean.png")], 384),
         "use-page": side_by_side([left("page.png"), left("page-clean.png")], 240),
         "use-holes": side_by_side([left("holed.png"), left("filled.png")], 384),
-        "use-defects": side_by_side(patches, 160),
+        "use-defects": draw(patches, rows=list(kinds.values()), captions=told, least=160),
         "use-map": left("map.png"),
         "use-new": stacked([left("new.png"), left("paths.png").resize((866, 444))]),
         "use-small": side_by_side([p.crop(part) for p in (whole, small, left("back.png"))], 288),

@@ -250,6 +250,7 @@ def test_damage_saves_pairs_that_can_be_judged(
 
     pairs = f"{out / 'damaged'}:{out / 'clean'}"
     assert "damage pairs" in command.done("evaluate", soft, "--data", pairs, "--split", "all")
+    assert "--split all" in command("evaluate", soft, "--data", pairs).err
 
 
 def test_damage_takes_a_data_set_and_tells_bad_files(

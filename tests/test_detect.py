@@ -175,7 +175,9 @@ def test_nothing_that_is_read_is_written_over(
     command.refused(*given, model, says="is one of the inputs")
     command.refused(*given, folder / "000.png", says="is one of the inputs")
     command.refused(*given, tmp_path / "other.png", says="the name of a picture")
-    command.refused("detect", "fit", folder, "-o", folder / "001.png", says="one of the inputs")
+    command.refused(
+        "detect", "fit", folder, "-o", folder / "001.png", says="kept in a .safetensors; name it"
+    )
     command.refused("detect", "fit", folder, "-o", "-", says="give -o a file")
     assert {path: path.read_bytes() for path in kept} == kept
     images.write(folder / "001.jpg", images.read(folder / "001.png"))

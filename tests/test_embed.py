@@ -304,6 +304,8 @@ def test_the_command_line_refuses_in_one_line(
 ) -> None:
     out = tmp_path / "codes.npz"
     command.refused("embed", spatial, classes, says="give -o codes.npz")
+    csv = tmp_path / "codes.csv"
+    command.refused("embed", spatial, classes, "-o", csv, says="in an .npz; name it")
     command.refused("embed", "photo-gray", classes, "-o", out, says="only restores")
     command.refused("embed", "photo-grey", classes, "-o", out, says="did you mean 'photo-gray'")
     command.refused("embed", spatial, tmp_path / "none", "-o", out, says="does not exist")

@@ -84,9 +84,26 @@ def place_or_folder(path: Path | None) -> Path | None:
 
 def place_of_png(path: Path | None) -> Path | None:
     """As `place`, for what is drawn, and that is always a PNG."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise OptionError(f"what is drawn is a PNG; name it {path.with_suffix('.png')}, not {path}")
-    return place(path)
+    return _place_of(path, ".png", "what is drawn is a PNG")
+
+
+def place_of_npz(path: Path | None) -> Path | None:
+    """As `place`, for arrays."""
+    return path if str(path) == STREAM else _place_of(path, ".npz", "codes are kept in an .npz")
+
+
+def place_of_weights(path: Path | None) -> Path | None:
+    """As `place`, for what is learnt."""
+    if str(path) == STREAM:
+        return path
+    return _place_of(path, ".safetensors", "what is learnt is kept in a .safetensors")
+
+
+def _place_of(path: Path | None, suffix: str, why: str) -> Path | None:
+    path = place(path)
+    if path is not None and path.suffix.lower() != suffix:
+        raise OptionError(f"{why}; name it {path.with_suffix(suffix)}, not {path}")
+    return path
 
 
 def place_of_json(path: Path | None) -> Path | None:

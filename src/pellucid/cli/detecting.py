@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pellucid.cli.answers import save_json, say
-from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place
+from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place, place_of_weights
 
 detect = typer.Typer(
     name="detect",
@@ -48,7 +48,10 @@ def fit(
         Path, typer.Argument(metavar="GOOD_DIR", help="Good pictures; or a folder of train/good.")
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", callback=place, help="The .safetensors file to write.")
+        Path,
+        typer.Option(
+            "-o", "--out", callback=place_of_weights, help="The .safetensors file to write."
+        ),
     ],
     method: Annotated[
         Method,

@@ -11,7 +11,15 @@ import typer
 
 from pellucid.cli.answers import save_json, say
 from pellucid.errors import OptionError
-from pellucid.options import STREAM, Device, DeviceOption, JsonFile, Seed, place, place_of_png
+from pellucid.options import (
+    STREAM,
+    Device,
+    DeviceOption,
+    JsonFile,
+    Seed,
+    place_of_npz,
+    place_of_png,
+)
 
 LARGEST = 256
 """Longest side of a picture in a strip; larger ones are reduced."""
@@ -46,7 +54,8 @@ def embed(
         str, typer.Argument(help="A folder of pictures, a data set, an .npz, or one picture.")
     ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", callback=place, help="The .npz file of codes.")
+        Path | None,
+        typer.Option("-o", "--out", callback=place_of_npz, help="The .npz file of codes."),
     ] = None,
     split: Annotated[
         str, typer.Option("--split", help="Part: train, validation, test or all.")

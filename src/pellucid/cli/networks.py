@@ -80,6 +80,10 @@ def train(
     print(f"model: {out / 'model.safetensors'}   curves: {out / 'curves.png'}")
 
 
+FEW = 10
+"""Of fewer pictures a mean says little."""
+
+
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model's name, file or run folder.")],
     data: DataName,
@@ -179,6 +183,12 @@ def evaluate(
         samples=samples,
     )
     _tell(report, json_file)
+    if report.split == "test" and report.total < FEW:
+        print(
+            f"pellucid: the test part has {report.total} of the pictures of {data}; --split all "
+            "judges every one",
+            file=sys.stderr,
+        )
     if panel:
         report.panel(panel)
 
