@@ -171,6 +171,22 @@ def test_ten_bit_avif_is_refused_by_name() -> None:
         images.read(data)
 
 
+@pytest.mark.parametrize("codes", [(9, 16), (12, 13), (1, 18), (1, 13), (2, 2), (6, 6)])
+def test_avif_of_other_colours_without_a_profile_is_refused_by_name(
+    codes: tuple[int, int], scene: np.ndarray
+) -> None:
+    usual = codes[0] not in (9, 12) and codes[1] < 16
+    for more in ({}, {"icc_profile": SRGB}):
+        given = saved(Image.fromarray(scene), "avif", **more)
+        place = given.index(b"colrnclx") + 8
+        given = given[:place] + struct.pack(">HH", *codes) + given[place + 4 :]
+        if usual or more:
+            assert images.read(given).samples.shape == scene.shape
+        else:
+            with pytest.raises(ImageError, match="of a wide gamut or range without an ICC"):
+                images.read(given)
+
+
 def test_only_the_first_frame_of_an_animation_is_read(scene: np.ndarray) -> None:
     frames = [Image.fromarray(scene // 64 * 64), Image.fromarray(255 - scene // 64 * 64)]
     for kind in ("gif", "png", "webp"):

@@ -46,6 +46,12 @@ before them (6, 29 and 26 bytes) are left out."""
 _FINEST = {"jpeg": 65_535.0, "png": png.FINEST, "bmp": png.FINEST}
 """Pixels an inch that a format can tell of; finer ones, as of microscopes, are left out."""
 
+_USUAL_PRIMARIES = (1, 2, 5, 6)
+"""In AVIF, by ISO/IEC 23091-2: of BT.709, which sRGB has, not told, and the near ones of BT.601."""
+
+_BRIGHT = (16, 18)
+"""There, how PQ and HLG tell values: pictures of high dynamic range."""
+
 # Good to the eye at a moderate size, for pictures that bring no setting of their own.
 QUALITY = {"jpeg": 92, "webp": 90, "avif": 85}
 
@@ -191,6 +197,15 @@ def _check_before(stream: BinaryIO, kind: str, name: str) -> None:
                 f"{name}: AVIF with 10 or 12 bits would lose its finer steps here; "
                 "convert it to 16-bit PNG or TIFF first"
             )
+        place = head.find(b"colrnclx")
+        if 0 <= place <= len(head) - 12 and b"colrprof" not in head:
+            primaries, transfer = struct.unpack_from(">HH", head, place + 8)
+            if primaries not in _USUAL_PRIMARIES or transfer in _BRIGHT:
+                raise ImageError(
+                    f"{name}: AVIF of a wide gamut or range without an ICC profile (primaries "
+                    f"{primaries}, transfer {transfer}) would come back in other colours; convert "
+                    "it to sRGB or give it a profile first"
+                )
     if width is not None and height is not None:
         check_size(kind, width, height, bits=24, stored=total, name=name)
 
