@@ -709,6 +709,21 @@ def test_a_document_is_cleaned_page_by_page(tmp_path: Path) -> None:
     assert kept[0] == kept[1]
 
 
+@pytest.mark.parametrize(("strength", "told"), [("1", True), ("0", False)])
+def test_a_signature_that_a_change_breaks_is_told(
+    strength: str, told: bool, tmp_path: Path
+) -> None:
+    halved = pointwise(tmp_path / "half.onnx", "Mul", 0.5)
+    pdf = document(Page({"/A": GREY}), Page({"/A": GREY}))
+    pdf.Root.AcroForm = Dictionary(SigFlags=3)
+    source, out = tmp_path / "in.pdf", tmp_path / "out.pdf"
+    source.write_bytes(saved(pdf))
+    given = str(source), "-o", str(out), "--model", str(halved), "--strength", strength
+    run = denoise(*given)
+    assert run.exit_code == 0, run.output
+    assert run.output.count("its signature does not hold") == told
+
+
 def test_a_bad_page_stays_as_it_is_and_the_others_are_done(tmp_path: Path) -> None:
     halved = pointwise(tmp_path / "half.onnx", "Mul", 0.5)
     pdf = document(Page({"/A": GREY}), Page(), Page({"/A": GREY}))

@@ -66,6 +66,13 @@ class Source:
         """Pikepdf's document, never changed."""
         return self.opened()
 
+    @cached_property
+    def signed(self) -> bool:
+        """Whether somebody has signed it digitally, which no change outlives."""
+        form = self.pdf.Root.get("/AcroForm", {})
+        with decoding(self.name):
+            return bool(int(form.get("/SigFlags", 0)) & 1)
+
     def picture(self, index: int) -> Picture:
         """A page as a picture; it keeps this source."""
         name, pages = f"{self.name}, page {index + 1}", self.pdf.pages

@@ -365,10 +365,10 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
     # In a PDF a page that cannot be read can stay; other files are written anew.
     stays_pdf = Path(job.target).suffix.lower() in KINDS["pdf"].suffixes
 
-    untouched = False
+    untouched = signed = False
 
     def restored() -> Iterator[Picture]:
-        nonlocal untouched
+        nonlocal untouched, signed
         found = 0
         for picture in pages(source, lenient=stays_pdf):
             store = waiting if picture.page[1] > 1 else None
@@ -390,6 +390,8 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
                     note = f"{found} pages were done by a run that was stopped, and were kept"
                     result, found = replace(result, warnings=(note, *result.warnings)), 0
                 results.append(result)
+            sheet = picture.storage.get("pdf")
+            signed = signed or (sheet is not None and sheet.source.signed and clean is not picture)
             del picture  # or a large one would stay in memory while the other is written
             yield clean
 
@@ -427,6 +429,9 @@ def _restored(job: Job, how: _How) -> list[FileResult]:
         if 1 not in stored.bits and any(not result.floats for result in results):
             note = f"{stored.title} has no pictures of one bit: this one is black and white in 8"
             results[0] = replace(results[0], warnings=(*results[0].warnings, note))
+    if signed and stays_pdf:
+        note = "the document was signed; its signature does not hold for what was changed"
+        results[0] = replace(results[0], warnings=(*results[0].warnings, note))
     # Pages are not written one at a time by every format, so they share the time by their size.
     seconds = time.perf_counter() - began
     total = sum(result.megapixels or 0.0 for result in results)
