@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,8 @@ def test_the_table_and_the_json_tell_the_same(
         assert line.split()[:3] == [kind, str(row["n"]), f"{row['image_auroc']:.3f}"]
     assert lines[2].split()[-3:] == ["-", "-", "-"]
     assert "of 4 good pictures are above the threshold" in lines[4]
+    assert lines[5].startswith("4 pictures with defects have no mask")
+    assert told["unmarked"] == 4
     assert len(told["images"]) == 12
     assert told["images"][0]["path"] == "test/good/000.png"
 
@@ -102,6 +105,14 @@ def test_a_mask_that_does_not_fit_is_named_and_the_rest_is_judged(
     assert len(said.complaints) == 1
     assert "002.png: the mask is 3x3 but its picture is 64x64" in said.err
     assert said.out.splitlines()[1].split()[:2] == ["hole", "3"]
+
+
+def test_a_kind_that_is_called_all_is_refused(
+    product: Path, model: Path, tmp_path: Path, command: Command
+) -> None:
+    shutil.copytree(product / "test" / "good", tmp_path / "test" / "good")
+    shutil.copytree(product / "test" / "hole", tmp_path / "test" / "all")
+    command.refused("detect", "evaluate", model, tmp_path, says="a kind of defect is called 'all'")
 
 
 def test_a_folder_without_answers_is_refused(product: Path, model: Path, command: Command) -> None:

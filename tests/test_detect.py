@@ -107,6 +107,21 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_scored(
     assert [row["path"] for row in rows(tmp_path / "s.csv")] == ["000.png", "002.png"]
 
 
+def test_stacks_and_tables_of_others_are_refused(
+    tmp_path: Path, model: Path, command: Command
+) -> None:
+    folder = written(tmp_path / "in", 2)
+    images.write(folder / "stack.tif", [images.read(folder / f"00{i}.png") for i in (0, 1)])
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear Sir")
+    command.refused("detect", "score", model, folder, "-o", letter, says="is no scores")
+    assert letter.read_text() == "Dear Sir"
+    said = command("detect", "score", model, folder, "-o", tmp_path / "s.csv")
+    assert "stack.tif: it has 2 pages, and one picture a file is judged" in said.err
+    assert len(rows(tmp_path / "s.csv")) == 2
+    command("detect", "score", model, folder, "-o", tmp_path / "s.csv")
+
+
 def test_fitting_leaves_out_what_cannot_be_read(tmp_path: Path, command: Command) -> None:
     good = written(tmp_path / "good", 6)
     (good / "003.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")

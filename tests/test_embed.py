@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -317,7 +319,42 @@ def test_the_command_line_refuses_in_one_line(
         command.refused("embed", spatial, classes, option, drawn, says="name it")
     maps = tmp_path / "maps.png"
     command.refused("embed", spatial, classes, "--features", maps, "--json", "-", says="add -o")
+    command.refused("embed", spatial, classes, "-o", "-", says="give -o a file")
     assert not out.exists()
+
+
+def test_what_is_read_is_not_written_over(
+    classes: Path, spatial: Path, tmp_path: Path, command: Command
+) -> None:
+    table = tmp_path / "set.npz"
+    np.savez(table, images=np.zeros((3, 24, 31), np.uint8))
+    inside = next(classes.rglob("*.png"))
+    kept = {path: path.read_bytes() for path in (table, inside)}
+    given = ("embed", spatial)
+    for option in ("--map", "--neighbours", "--strips", "--features"):
+        command.refused(*given, classes, option, inside, says="is there already, among what is")
+    command.refused(*given, table, "-o", table, says="is one of the inputs")
+    twice = tmp_path / "twice.png"
+    command.refused(*given, classes, "--map", twice, "--features", twice, says="asked for twice")
+    command.refused("generate", spatial, "-o", inside, "--data", classes, says="among what is read")
+    command.refused(
+        *("evaluate", spatial, "--data", classes, "--with", "none", "--panel", inside),
+        says="among what is read",
+    )
+    assert {path: path.read_bytes() for path in kept} == kept
+    command.done(*given, classes, "-o", classes / "new.npz")
+
+
+def test_a_name_that_is_no_utf8_is_read(classes: Path, spatial: Path, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "odd")
+    os.mkdir(folder)
+    try:
+        for name in (b"a\xff.png", b"b.png", b"c.png"):
+            shutil.copy(next(classes.rglob("*.png")), os.path.join(folder, name))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    embed(spatial, tmp_path / "odd").save(tmp_path / "codes.npz")
+    assert len(loaded(tmp_path / "codes.npz")["codes"]) == 3
 
 
 def test_codes_that_are_no_numbers_are_refused_by_name(classes: Path, spatial: Path) -> None:

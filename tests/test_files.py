@@ -438,3 +438,27 @@ def test_residuals_go_to_a_folder_that_is_there_and_over_no_input(scans, tmp_pat
         denoise_files([scans], tmp_path / "out", model=model, residual=scans)
     with pytest.raises(OptionError, match="give a file name inside it"):
         denoise_files([scans / "1.png"], tmp_path / "a.png", model=model, residual=scans)
+    with pytest.raises(OptionError, match="needs a folder"):
+        denoise_files([scans], tmp_path / "out", model=model, residual=tmp_path / "new.tif")
+
+
+def test_a_numbered_residual_is_not_written_over_the_input_or_output(tmp_path, model):
+    two = [Picture(np.full((20, 30, 1), n, np.uint8)) for n in (40, 90)]
+    source, out = tmp_path / "in-0000.tif", tmp_path / "c-0001.tif"
+    write(source, two)
+    before = source.read_bytes()
+    for residual in ("in.tif", "c.tif"):
+        (told,) = denoise_files([source], out, model=model, residual=tmp_path / residual)
+        assert "is the input or the output" in told.error
+    assert source.read_bytes() == before
+    assert not out.exists()
+
+
+def test_what_cannot_become_black_and_white_is_told(tmp_path, model):
+    x = np.random.default_rng(0).integers(0, 256, (20, 30, 1), np.uint8)
+    write(tmp_path / "f.tif", Picture((x / 255).astype(np.float32)))
+    write(tmp_path / "a.png", Picture(x, alpha=x[..., 0].copy()))
+    for name, says in (("f.tif", "floats, which are of any unit"), ("a.png", "no transparency")):
+        target = tmp_path / f"out-{name}"
+        (told,) = denoise_files([tmp_path / name], target, model=model, binarize=True)
+        assert sum(says in note for note in told.warnings) == 1

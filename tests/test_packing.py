@@ -78,6 +78,22 @@ def test_a_name_that_promises_something_else_is_refused(codec, folder, tmp_path)
         compress_files([folder], tmp_path, model=codec, quality=9)
 
 
+def test_a_name_that_promises_one_file_is_no_folder(codec, folder, tmp_path) -> None:
+    with pytest.raises(OptionError, match="outputs need a folder"):
+        compress_files([folder], tmp_path / "one.plc", model=codec)
+
+
+def test_what_is_not_kept_or_grows_is_told(codec, tmp_path) -> None:
+    black = np.where(np.indices((32, 48)).sum(0) % 9 < 4, 0, 255).astype(np.uint8)[..., None]
+    images.write(tmp_path / "page.png", images.Picture(black, bits=1))
+    images.write(tmp_path / "a.jpg", images.Picture(black, xmp=b"<x:xmpmeta/>"))
+    (page,) = compress_files([tmp_path / "page.png"], tmp_path / "p.plc", model=codec)
+    assert "black and white comes back in greys" in page.warnings[0]
+    assert "larger than what it was made of" in page.warnings[1]
+    (photo,) = compress_files([tmp_path / "a.jpg"], tmp_path / "a.plc", model=codec)
+    assert "its XMP is left out" in photo.warnings[0]
+
+
 def test_a_folder_without_such_files_is_told(codec, folder, tmp_path) -> None:
     (result,) = decompress_files([folder], tmp_path / "out", model=codec)
     assert "no .plc files in this folder" in str(result.error)

@@ -285,6 +285,48 @@ def test_what_is_hidden_beneath_or_stays_above_a_scan_is_no_matter(content: str)
     np.testing.assert_array_equal(picture.samples[..., 0], GREY)
 
 
+def two_scans(between: str, before: str = "") -> Page:
+    """A scan, and above it a black picture that something keeps from being seen."""
+    text = np.tile(np.where(np.arange(60) % 8 < 2, 40, 230).astype(np.uint8), (40, 1))
+    content = f"{before} q 300 0 0 200 0 0 cm /A Do Q q {between} Q"
+    return Page({"/A": text, "/B": text * 0}, content, size=(300, 200))
+
+
+def test_a_picture_of_a_hidden_layer_is_no_part_of_the_scan() -> None:
+    inside = "/OC /L BDC 300 0 0 200 0 0 cm /B Do EMC"
+    pdf = document(two_scans(inside), two_scans("300 0 0 200 0 0 cm /B Do"))
+    layer = pdf.make_indirect(Dictionary(Type=Name.OCG, Name="hidden"))
+    pdf.Root.OCProperties = Dictionary(
+        OCGs=pikepdf.Array([layer]), D=Dictionary(OFF=pikepdf.Array([layer]))
+    )
+    pdf.pages[0].Resources.Properties = Dictionary(L=layer)
+    pdf.pages[1].Resources.XObject.B.OC = layer
+    for picture in images.pages(io.BytesIO(saved(pdf))):
+        assert not picture.untouched
+        assert picture.samples.mean() > 150
+
+
+@pytest.mark.parametrize(
+    ("between", "before"),
+    [("0 0 10 10 re W n 300 0 0 200 0 0 cm /B Do", ""), ("", "/Faint gs")],
+)
+def test_a_scan_that_could_not_be_put_back_as_it_is_seen_stays(between: str, before: str) -> None:
+    pdf = document(two_scans(between, before))
+    pdf.pages[0].Resources.ExtGState = Dictionary(Faint=Dictionary(ca=0.3))
+    picture = images.read(saved(pdf))
+    assert "clipped, masked, see-through or in layers" in picture.untouched
+
+
+def test_a_mask_or_a_state_that_changes_nothing_keeps_no_scan_from_being_one() -> None:
+    text = np.tile(np.where(np.arange(60) % 8 < 2, 40, 230).astype(np.uint8), (40, 1))
+    content = "q 0 0 300 200 re W n /Plain gs 300 0 0 200 0 0 cm /A Do Q"
+    pdf = document(Page({"/A": text}, content, size=(300, 200)))
+    pdf.pages[0].Resources.ExtGState = Dictionary(Plain=Dictionary(ca=1))
+    picture = images.read(saved(pdf))
+    assert not picture.untouched
+    np.testing.assert_array_equal(picture.samples[..., 0], text)
+
+
 def in_groups(page: Page, matrix: str, depth: int = 1, **tags: Any) -> Pdf:
     """A document whose page paints another page, as a group within groups."""
     pdf = document(page)
@@ -371,6 +413,15 @@ def test_a_typeset_page_with_pictures_in_groups_stays() -> None:
 
 def test_units_of_a_page_are_minded() -> None:
     assert read_one(Page(tags={"UserUnit": 2})).dpi == (7.2, 7.2)
+    typeset = read_one(Page({}, "", tags={"UserUnit": 2}))
+    assert typeset.samples.shape == (1667, 1112, 1)
+    assert typeset.dpi == (200, 200)
+
+
+def test_a_typeset_page_of_any_size_is_painted_in_bounded_memory() -> None:
+    seen = read_one(Page({}, "", size=(14_400, 7_200)))
+    assert seen.samples.size < 51e6
+    assert seen.dpi == (seen.width / 200, seen.width / 200)
 
 
 def test_pages_are_counted_and_read_by_number(tmp_path: Path) -> None:

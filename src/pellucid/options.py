@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -89,7 +90,9 @@ def place_of_png(path: Path | None) -> Path | None:
 
 def place_of_npz(path: Path | None) -> Path | None:
     """As `place`, for arrays."""
-    return path if str(path) == STREAM else _place_of(path, ".npz", "codes are kept in an .npz")
+    if str(path) == STREAM:
+        raise OptionError("codes are not written to standard output; give -o a file")
+    return _place_of(path, ".npz", "codes are kept in an .npz")
 
 
 def place_of_weights(path: Path | None) -> Path | None:
@@ -106,9 +109,43 @@ def _place_of(path: Path | None, suffix: str, why: str) -> Path | None:
     return path
 
 
+def keep_apart(outputs: Iterable[Path | None], data: str | None, model: str) -> None:
+    """Refuse to write over what is read, or two outputs into one file.
+
+    Args:
+        outputs: None and `STREAM` are no files.
+        data: A file, a folder, or two with a colon between them; a name is no file.
+        model: As `data`.
+
+    Raises:
+        OptionError: It tells the output.
+    """
+    read = [Path(part) for part in (model, *((data or "").split(":") if data else []), data or "")]
+    files = {_real(path) for path in read if path.is_file()}
+    folders = [Path(_real(path)) for path in read if str(path) != "." and path.is_dir()]
+    for output in outputs:
+        if output is None or str(output) == STREAM:
+            continue
+        real = _real(output)
+        if real in files:
+            raise OptionError(
+                f"{output} is one of the inputs, or is asked for twice; give it another name"
+            )
+        if output.exists() and any(Path(real).is_relative_to(folder) for folder in folders):
+            raise OptionError(
+                f"{output} is there already, among what is read, and is not written over; give "
+                "another place"
+            )
+        files.add(real)
+
+
+def _real(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
 def place_of_json(path: Path | None) -> Path | None:
     """As `place`, but not over a file that is none of JSON, such as the picture itself."""
-    if path is not None and path.is_file():
+    if path is not None and str(path) != STREAM and path.is_file():
         with path.open("rb") as file:
             head = file.read(256).lstrip()
         if head and head[:1] not in b"{[":

@@ -105,6 +105,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             ValueError: `X` is no table of finite numbers, as scikit-learn tells it.
         """
         X = validate_data(self, X, dtype=(np.float64, np.float32))
+        if not isinstance(_plain(self.code_size), int):
+            raise OptionError(f"code_size is {self.code_size!r}; give a whole number")
         shape, pictured = _shape(self.image_shape, X.shape[1])
         offset, scale = _range(X, pictured)
         with making():
@@ -222,7 +224,8 @@ def _shape(given: Any, features: int) -> tuple[tuple[int, int, int], bool]:
         side = math.isqrt(features)
         square = side >= LEAST_SIDE and side**2 == features
         return ((side, side, 1), True) if square else ((1, features, 1), False)
-    shape = tuple(int(side) for side in given) if np.iterable(given) else ()
+    whole = np.iterable(given) and all(isinstance(_plain(side), int) for side in given)
+    shape = tuple(int(side) for side in given) if whole else ()
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:

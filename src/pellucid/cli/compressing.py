@@ -7,7 +7,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from pellucid.cli.answers import one_stream, save_json, say_errors
+from pellucid.cli.answers import one_stream, save_json, say, say_errors
 from pellucid.options import STREAM, JsonFile
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")]
@@ -103,6 +103,9 @@ def _answer(results: list[Any], out: str, done: str, json_file: Any, model: str)
 
     failed = [result for result in results if result.error]
     say_errors(failed)
+    for result in results:
+        for note in result.warnings:
+            say(f"{result.input}: {note}")
     _summarise(results, done, sys.stderr if STREAM in (out, str(json_file)) else sys.stdout)
     if json_file:
         save_json(json_file, packing.report(results, model))

@@ -27,6 +27,7 @@ from pellucid.options import (
     JsonFile,
     Seed,
     Task,
+    keep_apart,
     place,
     place_of_png,
 )
@@ -165,6 +166,7 @@ def evaluate(
         )
         _tell(found, json_file)
         return
+    keep_apart((panel, json_file), data, model)
     from pellucid.report.evaluate import evaluate as judge
 
     report = judge(

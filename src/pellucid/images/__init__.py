@@ -185,7 +185,14 @@ def _pictures(
     elif isinstance(given, np.ndarray):
         yield picture_of(given, keep_float=kind == "tiff")
     else:
-        for one in given:
+        several: Any = given
+        if not isinstance(several, Iterable) or isinstance(several, str | bytes):
+            several = [given]
+        for one in several:
+            if not isinstance(one, Picture | np.ndarray):
+                raise ImageError(
+                    f"a {type(one).__name__} cannot be written; give Pictures or NumPy arrays"
+                )
             yield from _pictures(one, kind)
 
 

@@ -25,6 +25,9 @@ POINTS = 72.0
 TYPESET_DPI = 200.0
 """At which typeset pages are painted where they must become pictures."""
 
+MOST_PIXELS = 50e6
+"""Of a typeset page that must become a picture: three feet square at that resolution."""
+
 LOOK = 1000
 """Pixels of the longer side where a page is only looked at."""
 
@@ -63,12 +66,19 @@ def operands(matrix: Matrix) -> str:
     return " ".join(f"{number:.9f}".rstrip("0").rstrip(".") for number in matrix[:, :2].flat)
 
 
-def rendered_page(page: Any) -> Array:
-    """A page as it is seen, at `TYPESET_DPI`: (H, W, 1) or (H, W, 3) of uint8."""
+def rendered_page(page: Any) -> tuple[Array, float]:
+    """A page as it is seen, (H, W, 1) or (H, W, 3) of uint8, and its pixels an inch.
+
+    At `TYPESET_DPI`, or at less where that would be more than `MOST_PIXELS`.
+    """
     pikepdf = optional("pikepdf", "pdf")
     alone = pikepdf.new()
     alone.pages.append(page)
-    return painting(alone, TYPESET_DPI / POINTS, grey=False)
+    edges = np.array([float(edge) for edge in alone.pages[0].cropbox]).reshape(2, 2)
+    area = max(1e-9, float(np.abs(edges[1] - edges[0]).prod()))
+    points = POINTS / max(1e-3, float(alone.pages[0].obj.get("/UserUnit", 1)))  # of units, an inch
+    dpi = min(TYPESET_DPI, points * float(np.sqrt(MOST_PIXELS / area)))
+    return painting(alone, dpi / points, grey=False), dpi
 
 
 def glance(page: Any, instructions: Sequence[Any]) -> Array:

@@ -19,9 +19,9 @@ import numpy as np
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import DAMAGED, decoding
 from pellucid.images.forms import check, opened
-from pellucid.images.painting import TYPESET_DPI, instructions_of, rendered_page
+from pellucid.images.painting import instructions_of, rendered_page
 from pellucid.images.picture import Picture
-from pellucid.images.scans import Scan, find_scan, rendered_scan
+from pellucid.images.scans import Scan, find_scan, rendered_scan, stands
 
 TAIL_BYTES = 1024
 """In which a whole file has its mark of the end."""
@@ -87,11 +87,14 @@ class Source:
                 if not isinstance(inside, str):
                     pdf, page, apart = alone, alone.pages[0], alone
                     instructions, scan = laid_open, inside
-            if isinstance(scan, str):
-                seen = Picture(rendered_page(page), dpi=(TYPESET_DPI, TYPESET_DPI), untouched=scan)
-                found = None
-            else:
+            if not isinstance(scan, str):
                 samples = rendered_scan(pdf, page, instructions, scan, name)
+                if not stands(page, instructions, scan, samples):
+                    scan = "pictures on this page are clipped, masked, see-through or in layers"
+            if isinstance(scan, str):
+                samples, dpi = rendered_page(page)
+                seen, found = Picture(samples, dpi=(dpi, dpi), untouched=scan), None
+            else:
                 seen = Picture(
                     samples,
                     bits=1 if scan.bilevel and samples.shape[2] == 1 else 8,

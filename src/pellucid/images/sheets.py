@@ -20,10 +20,10 @@ from PIL import Image
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import decoding
 from pellucid.images.forms import lay_open
-from pellucid.images.painting import POINTS, add_page, instructions_of, operands
+from pellucid.images.painting import POINTS, add_page, instructions_of
 from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
-from pellucid.images.scans import Scan
+from pellucid.images.scans import REPLACED, Scan, replaced
 
 # pikepdf logs a traceback for metadata that are no XMP; they say nothing, and that is all.
 logging.getLogger("pikepdf").addHandler(logging.NullHandler())
@@ -162,26 +162,13 @@ def _replace(spool: _Spool, sheet: Sheet, scan: Scan, picture: Picture) -> None:
         )
     if sheet.apart is not None:
         lay_open(spool.pdf, page)
-    instructions = instructions_of(page)
-    wide, high = scan.high - scan.low
-    place = np.array([[wide, 0, 0], [0, high, 0], [*scan.low, 1]])
-    first, *others = scan.draws
-    # What the page does to its units before the picture is undone, not taken out.
-    back = place @ np.linalg.inv(first.matrix)
-    name = "/Pellucid"
-    body = [
-        f"q {operands(back)} cm {name} Do Q".encode()
-        if index == first.index
-        else pikepdf.unparse_content_stream([one])
-        for index, one in enumerate(instructions)
-        if index not in {draw.index for draw in others}
-    ]
+    body = replaced(instructions_of(page), scan)
     page.Contents = spool.pdf.make_stream(b"\n".join(body))
     # Pages may share their resources, and the others keep what they had.
     resources = pikepdf.Dictionary(dict(page.get_resources().items()))
     resources.XObject = pikepdf.Dictionary(dict(resources.get("/XObject", {}).items()))
     page.Resources = resources
-    spool.put(page, name, picture, scan.stored)
+    spool.put(page, REPLACED, picture, scan.stored)
 
 
 def _encoded(

@@ -20,6 +20,7 @@ from torch import Tensor
 from pellucid import __version__
 from pellucid.errors import CheckpointError, PellucidError
 from pellucid.images.files import atomic
+from pellucid.learn import machine
 from pellucid.learn.models import Restorer, create
 
 FORMAT = 1
@@ -151,14 +152,16 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
     Args:
         source: A `.safetensors` file, a run folder that holds ``model.safetensors``, or the name
             of a shipped model.
-        device: Where to put it: 'cpu', 'cuda', 'mps'.
+        device: Where to put it: 'auto', 'cpu', 'cuda' or 'mps'.
 
     Returns:
         The model; ``model.metadata`` is what the checkpoint says of itself.
 
     Raises:
         CheckpointError: See `read_metadata`; or the weights do not fit the model.
+        OptionError: The device is not there.
     """
+    home = machine.device(device)
     path = _find(source)
     metadata = read_metadata(path)
     try:
@@ -182,7 +185,7 @@ def load(source: str | Path, *, device: str = "cpu") -> Restorer:
     ) as error:
         raise CheckpointError(f"{path}: the weights do not fit ({_short(error)})") from error
     model.metadata = metadata
-    return model.eval().to(device)
+    return model.eval().to(home)
 
 
 def begin(model: Restorer, source: str | Path) -> None:

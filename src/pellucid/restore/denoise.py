@@ -77,7 +77,7 @@ def denoise(
 
     Returns:
         (H, W) for an array (H, W), else (H, W, C). A file comes upright, as a viewer shows it; its
-        alpha is not part of the answer.
+        alpha is not part of the answer, nor are pages after its first (see `denoise_files`).
 
     Raises:
         PellucidError: The picture or the model cannot be opened, or an option is out of range.

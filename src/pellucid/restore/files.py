@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ImageError, OptionError
-from pellucid.images import KINDS, Picture, pages, write
+from pellucid.images import KINDS, SUFFIXES, Picture, pages, write
 from pellucid.images.files import Disk, atomic, gathered, opened
 from pellucid.images.kinds import kind_of
 from pellucid.restore import zoo
@@ -133,6 +133,11 @@ def _with_residual(job: Job, place: str, out: str, taken: set[str]) -> Job:
     if job.target is None:
         return job
     if job.makes_folders:
+        if not Path(place).is_dir() and Path(place).suffix.lower() in SUFFIXES:
+            raise OptionError(
+                f"{place} is the name of a picture, and what was removed of several needs a "
+                "folder; give --residual one"
+            )
         inside = Path(job.target).relative_to(out)
         file = str(Path(place) / f"{inside}.tif")
         if identity(file) in taken:
@@ -205,7 +210,7 @@ class _How:
         self, picture: Picture, notes: list[str]
     ) -> tuple[Picture, float | None, str | None]:
         """A picture made clean, unless it is to be left; the share of ink that went; by whom."""
-        page = f"page {picture.page[0] + 1}: " if picture.page[1] > 1 else ""
+        page = _numbered(picture)
         why = picture.untouched
         if page and picture.samples.dtype.kind == "f" and not np.isfinite(picture.samples).any():
             why = "all samples are NaN or infinite"
@@ -216,7 +221,7 @@ class _How:
         name = runner.name if self.strength > 0 else None
         clean = restore_picture(picture, runner, self.strength, tile=self.tile, warn=notes.append)
         if not runner.metadata.get("ink"):
-            return self.finished(clean), None, name
+            return self.finished(clean, notes), None, name
         if not is_page(clean.samples):
             notes.append(
                 f"{page}this does not look like print on paper, which '{runner.name}' is for; for "
@@ -225,7 +230,7 @@ class _How:
         ink = ink_lost(picture.samples, clean.samples)
         if self.binarize and not ink.lost:
             # What is left in grey may be too pale to become black.
-            clean = self.finished(clean)
+            clean = self.finished(clean, notes)
             ink = ink_lost(picture.samples, clean.samples)
         if not ink.lost or self.force:
             if self.binarize and ink.removed >= MUCH:
@@ -233,7 +238,7 @@ class _How:
                     f"{page}{ink.removed:.0%} of the ink is too pale to become black; leave "
                     "--binarize out to keep it grey"
                 )
-            return self.finished(clean), ink.removed, name
+            return self.finished(clean, notes), ink.removed, name
         top, left, height, width = ink.lost[0]
         places = f"{len(ink.lost)} places, the largest " if len(ink.lost) > 1 else ""
         notes.append(
@@ -242,12 +247,23 @@ class _How:
         )
         return picture, 0.0, name
 
-    def finished(self, clean: Picture) -> Picture:
+    def finished(self, clean: Picture, notes: list[str]) -> Picture:
         """The picture as it is written: black and white where that was asked for."""
-        if not self.binarize or clean.bits == 1 or clean.samples.dtype.kind == "f":
+        if not self.binarize or clean.bits == 1:
             return clean
+        if clean.samples.dtype.kind == "f":
+            note = f"{_numbered(clean)}floats, which are of any unit, are not made black and white"
+            notes += [note] if note not in notes else []
+            return clean
+        if clean.alpha is not None:
+            notes.append(f"{_numbered(clean)}black and white has no transparency: it is left out")
         icc = clean.icc if clean.channels == 1 else None
         return replace(clean, samples=binarize(clean.samples), bits=1, alpha=None, icc=icc)
+
+
+def _numbered(picture: Picture) -> str:
+    """How a note on one of several pages begins."""
+    return f"page {picture.page[0] + 1}: " if picture.page[1] > 1 else ""
 
 
 def _do(job: Job, how: _How, overwrite: bool, disk: Disk) -> list[FileResult]:
@@ -279,6 +295,8 @@ def _removed(
     place = Path(job.residual)
     if before.page[1] > 1:
         place = place.with_stem(f"{place.stem}-{before.page[0]:04d}")
+        if identity(str(place)) in {identity(job.source), identity(str(job.target))}:
+            raise OptionError(f"{place} is the input or the output; give --residual another place")
     if job.makes_folders:
         place.parent.mkdir(parents=True, exist_ok=True)
     write(place, residual_of(before, after, signed=kind_of(place) == "tiff"))

@@ -208,6 +208,10 @@ def open_model(
             if device == "openvino":
                 raise _unexported("a model in memory")
             return TorchRunner(model, device=device, threads=threads)
+        if not hasattr(model, "channels"):
+            raise OptionError(
+                f"a model is a name, a file, a run folder or a network, not {type(model).__name__}"
+            )
         return cast(Runner, model)
     path = zoo.resolve(model)
     if device == "openvino":

@@ -82,7 +82,8 @@ def plan(
         raise OptionError(
             "standard input has no name for a file in a folder; give it alone, and -o a file or -"
         )
-    if not is_folder and target.suffix.lower() in SUFFIXES and not target.exists():
+    of_files = SUFFIXES if suffix is None else {*SUFFIXES, suffix}
+    if not is_folder and target.suffix.lower() in of_files and not target.exists():
         raise OptionError(
             f"{out} is the name of a picture, and a folder or several files were given, whose "
             f"outputs need a folder; give -o {target.with_suffix('')} (or {out}/ if that is meant)"

@@ -104,6 +104,8 @@ def decompress(
 
 def opened_codec(model: str | Path | Codec, *, threads: int | None = None) -> Codec:
     """The codec of a name or file, or the open one that was given."""
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}; it must be at least 1")
     return model if isinstance(model, Codec) else Codec.open(model, threads=threads)
 
 
@@ -149,8 +151,13 @@ def check_options(quality: int | None, max_bpp: float | None) -> None:
     """Refuse what no picture can be compressed with.
 
     Raises:
-        OptionError: Both are given, or a limit that is no number above 0.
+        OptionError: Both are given, a quality that is no whole number, or a limit that is no
+            number above 0.
     """
+    if quality is not None and not isinstance(quality, int | np.integer):
+        raise OptionError(f"quality is {quality!r}; give a whole number, from 1 for the smallest")
+    if max_bpp is not None and not isinstance(max_bpp, int | float | np.number):
+        raise OptionError(f"max_bpp is {max_bpp!r}; give a number above 0")
     if quality is not None and max_bpp is not None:
         raise OptionError("a quality and a limit of bits a pixel exclude each other; give one")
     if max_bpp is not None and not (math.isfinite(max_bpp) and max_bpp > 0):

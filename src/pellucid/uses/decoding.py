@@ -63,6 +63,8 @@ class Decoding:
     ) -> None:
         if prior is not None and prior not in KINDS:
             raise unknown("prior", prior, KINDS)
+        if seed < 0:
+            raise OptionError(f"seed {seed} is not possible; give 0 or more")
         if size is not None and size < 1:
             raise OptionError(f"size is {size}; a picture is at least 1 pixel wide")
         opened = checkpoints.load(model) if isinstance(model, str | Path) else model

@@ -62,6 +62,7 @@ class DefectReport:
         rows: For each kind, and 'all' at the end.
         images: ``path``, ``kind`` and ``score`` of each picture.
         failed: Why the others are left out, a line each.
+        unmarked: Pictures with defects that have no mask, where others have.
     """
 
     data: str
@@ -71,6 +72,7 @@ class DefectReport:
     rows: tuple[KindScores, ...]
     images: tuple[dict[str, Any], ...]
     failed: tuple[str, ...]
+    unmarked: int = 0
 
     def table(self) -> str:
         """As a person reads it."""
@@ -84,7 +86,13 @@ class DefectReport:
             for line in cells
         ]
         alarms = f"{self.false_alarms:.1%} of {self.good} good pictures are above the threshold"
-        return "\n".join([*lines, f"{alarms} ({self.threshold:.4g})"])
+        lines.append(f"{alarms} ({self.threshold:.4g})")
+        if self.unmarked:
+            lines.append(
+                f"{self.unmarked} pictures with defects have no mask in ground_truth, and no part "
+                "in the scores of pixels"
+            )
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """As a program reads it; what cannot be told is null."""
@@ -118,6 +126,7 @@ def evaluate(
     detector = detector_files.load(model, device=device)
     limit = float(detector.metadata["threshold"])
     tallies: dict[str, PixelTally] = {}
+    unmarked = 0
     scores: dict[str, list[float]] = {}
     told: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -132,10 +141,17 @@ def evaluate(
         scores.setdefault(one.kind, []).append(value)
         if mask is not None or not one.anomalous:
             tallies.setdefault(one.kind, PixelTally()).add(places, mask)
+        else:
+            unmarked += 1
         name = one.path.relative_to(folder).as_posix()
         told.append({"path": name, "kind": one.kind, "score": round(value, 6)})
         if progress is not None:
             progress("pictures", done, len(found))
+    if ALL in scores:
+        raise DataError(
+            f"{folder}: a kind of defect is called '{ALL}', as all of them together are; give its "
+            "folder another name"
+        )
     kinds = [kind for kind in scores if kind != GOOD]
     if GOOD not in scores or not kinds:
         why = f"; {failed[0]}" if failed else ""
@@ -143,8 +159,16 @@ def evaluate(
     rows = [_row(kind, [kind], scores, tallies, limit) for kind in kinds]
     rows.append(_row(ALL, kinds, scores, tallies, limit))
     alarms = float(np.mean(np.array(scores[GOOD]) > limit))
+    marked = rows[-1].pixel_auroc is not None
     return DefectReport(
-        str(folder), limit, len(scores[GOOD]), alarms, tuple(rows), tuple(told), tuple(failed)
+        data=str(folder),
+        threshold=limit,
+        good=len(scores[GOOD]),
+        false_alarms=alarms,
+        rows=tuple(rows),
+        images=tuple(told),
+        failed=tuple(failed),
+        unmarked=unmarked if marked else 0,
     )
 
 

@@ -54,7 +54,7 @@ class Fitted:
     Attributes:
         model: The file.
         pictures: How many good pictures it was fitted on.
-        threshold: From which score on a picture is called anomalous.
+        threshold: Above which score a picture is called anomalous.
         held_out: Scores of the good pictures, each by a detector that had not seen its block.
         failed: Why the others were left out, a line each.
     """
@@ -218,6 +218,7 @@ def score(
         paths = [Path(path) for path in in_folder(top, Path(heatmaps), images.find)]
         maps = _maps(paths, top, Path(heatmaps))
     _apart(out, [model, *paths])
+    _over_scores(out)
     results: list[Scored] = []
     for path in paths:
         name = path.relative_to(top).as_posix()
@@ -275,18 +276,37 @@ def _apart(out: str | Path, inputs: Sequence[str | Path]) -> None:
         raise OptionError(f"{out} is the name of a picture, and none is written there")
 
 
+def _over_scores(out: str | Path) -> None:
+    """Refuse to write a table over a file that is none, such as a letter."""
+    if not Path(out).is_file():
+        return
+    with open(out, "rb") as file:
+        head = file.read(256)
+    if head and not head.startswith(",".join(COLUMNS).encode()):
+        raise OptionError(f"{out} holds something that is no scores; give -o another name")
+
+
 def pixels(path: str | Path) -> NDArray[np.float32]:
     """A picture upright, float32 (H, W, 1 or 3): integers from 0 to 1, floats as they are.
 
-    Of several pages the first; transparency is left aside.
+    Transparency is left aside.
 
     Raises:
-        ImageError: It cannot be read, or holds NaN or infinity.
+        ImageError: It cannot be read, has several pages or frames, or holds NaN or infinity.
     """
-    picture = images.read(path).upright()
+    picture = _only(path)
     if not picture.finite:
         raise ImageError(f"{path}: some pixels are NaN or infinite, which have no score")
     return picture.pixels
+
+
+def _only(path: str | Path) -> images.Picture:
+    """The picture of a file, upright; others beside it would be passed over in silence."""
+    picture = images.read(path)
+    if picture.page[1] > 1 or picture.animated:
+        many = "is an animation" if picture.animated else f"has {picture.page[1]} pages"
+        raise ImageError(f"{path}: it {many}, and one picture a file is judged; save each alone")
+    return picture.upright()
 
 
 @dataclass(frozen=True)
@@ -310,7 +330,7 @@ def _looked_at(paths: Sequence[Path], told: Progress) -> _Looked:
     lows, highs, eight, channels = [], [], True, 1
     for path in paths:
         try:
-            picture = images.read(path).upright()
+            picture = _only(path)
             values = pixels(path) if picture.samples.dtype != np.uint8 else picture.samples
         except PellucidError as error:
             failed.append(str(error))

@@ -75,7 +75,12 @@ def gallery(data: str | Path, split: str = "all") -> Gallery:
     """
     if split not in (*SPLITS, "all"):
         raise unknown("split", split, [*SPLITS, "all"])
-    path = Path(str(data)).expanduser()
+    if not isinstance(data, str | Path):
+        raise DataError(
+            f"pictures are looked for by a name or a path, not in a {type(data).__name__}; save "
+            "arrays with numpy.savez(images=...) and give that file"
+        )
+    path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() != ".npz":
         return Gallery((path,), (path.name,), ("test",))
     source = datasets.locate(data)

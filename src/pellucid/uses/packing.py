@@ -17,14 +17,14 @@ from typing import Any, BinaryIO
 
 from pellucid import __version__
 from pellucid.errors import ImageError, OptionError
-from pellucid.images import atomic, write
+from pellucid.images import Picture, atomic, write
 from pellucid.images.files import Disk, gathered
 from pellucid.restore import zoo
 from pellucid.restore.codec import Codec
 from pellucid.restore.walk import STREAM, Job, plan, reason
 from pellucid.uses import compress
 from pellucid.uses.entropy import require
-from pellucid.uses.plc import SUFFIX, unpack
+from pellucid.uses.plc import MAGIC, SUFFIX, unpack
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Made:
         error: Why there is no output, in one line.
         skipped: The output was there already.
         untried: The disk had been full or read-only before its turn came.
+        warnings: What the user should know.
     """
 
     input: str
@@ -56,6 +57,7 @@ class Made:
     error: str | None = None
     skipped: bool = False
     untried: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 Progress = Callable[[Made, int, int], None]
@@ -104,9 +106,23 @@ def compress_files(
         made = compress.compressed(picture, codec, quality=quality, max_bpp=max_bpp, reduce=reduce)
         _write(job, lambda file: file.write(made.data))
         told = Made(job.source, job.target, len(made.data), made.bpp, made.quality)
-        return replace(told, width=picture.width, height=picture.height)
+        notes = _lost(picture, job.source, len(made.data))
+        return replace(told, width=picture.width, height=picture.height, warnings=notes)
 
     return _all(work, do, overwrite, progress)
+
+
+def _lost(picture: Picture, source: str, size: int) -> tuple[str, ...]:
+    """What a ``.plc`` of this picture does not keep, and whether it is worth having."""
+    notes = []
+    for what, there in (("XMP", picture.xmp), ("IPTC", picture.iptc)):
+        if there:
+            notes.append(f"its {what} is left out: a {SUFFIX} holds EXIF, ICC and resolution")
+    if picture.bits == 1:
+        notes.append("black and white comes back in greys; PNG or TIFF keep it, and are smaller")
+    if source != STREAM and size > Path(source).stat().st_size:
+        notes.append(f"the {SUFFIX} is larger than what it was made of; keep that")
+    return tuple(notes)
 
 
 def decompress_files(
@@ -136,7 +152,10 @@ def decompress_files(
     work = _planned(inputs, out, suffix=".png", finds=find_plc)
 
     def do(job: Job) -> Made:
-        source = sys.stdin.buffer.read() if job.source == STREAM else job.source
+        source: str | bytes = job.source
+        if job.source == STREAM:
+            head = sys.stdin.buffer.read(len(MAGIC))
+            source = head + sys.stdin.buffer.read() if head == MAGIC else head
         name = "standard input" if job.source == STREAM else job.source
         data = compress.content(source)
         packed = unpack(data, name)
