@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from pellucid.errors import CheckpointError, ImageError
+from pellucid.errors import CheckpointError, ImageError, OptionError
 from pellucid.learn.checkpoints import begin, load, read_metadata, save
 from pellucid.learn.models import MODELS, Restorer, create
 
@@ -129,6 +129,13 @@ def test_weights_without_a_description_are_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match="says nothing of its model"):
         load(tmp_path / "foreign.safetensors")
+
+
+def test_a_device_is_auto_or_one_that_is_there(tmp_path: Path) -> None:
+    path = save(create("conv", channels=(4,)), tmp_path / "m.safetensors")
+    assert load(path, device="auto").options["channels"] == (4,)
+    with pytest.raises(OptionError, match="device 'tpu' is not available"):
+        load(path, device="tpu")
 
 
 def test_a_missing_file_and_a_bare_folder_are_named(tmp_path: Path) -> None:

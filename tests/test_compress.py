@@ -240,3 +240,16 @@ def test_threads_change_no_byte(path, tmp_path) -> None:
 def test_a_file_repacked_is_the_same(codec) -> None:
     data = pellucid.compress(codecs.edges(33, 44), model=codec)
     assert pack(unpack(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"quality": 2.5}, "quality is 2.5; give a whole number"),
+        ({"quality": "3"}, "quality is '3'; give a whole number"),
+        ({"max_bpp": "0.5"}, "max_bpp is '0.5'; give a number"),
+    ],
+)
+def test_options_of_other_types_are_refused(given: dict, says: str, codec: Codec) -> None:
+    with pytest.raises(OptionError, match=says):
+        pellucid.compress(np.zeros((16, 16), np.uint8), model=codec, **given)

@@ -291,3 +291,8 @@ def test_a_cold_start_is_quick(models):
         "assert time.perf_counter() - began < 1.5, time.perf_counter() - began"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_function_is_no_model():
+    with pytest.raises(OptionError, match="not function"):
+        denoise(np.zeros((9, 9), np.uint8), model=lambda x: x)

@@ -317,3 +317,8 @@ def test_a_normal_prior_is_refused_where_none_was_learnt(tmp_path: Path, command
     command.refused("generate", path, "-o", out, "--prior", "normal", says="--prior mixture")
     command.refused("generate", path, "-o", tmp_path / "grid.jpg", says="name it")
     command.refused("generate", tmp_path / "none", "-o", out, says="there is no model file")
+
+
+def test_a_seed_below_nothing_is_refused(learnt: Path) -> None:
+    with pytest.raises(OptionError, match="seed -1 is not possible"):
+        Maker(learnt, seed=-1)

@@ -350,3 +350,10 @@ def test_a_hundred_megapixels_need_little_memory(kind: str, tmp_path: Path) -> N
     )
     kilobytes = int(run.stdout) // (1024 if sys.platform == "darwin" else 1)
     assert kilobytes < 1_200_000
+
+
+@pytest.mark.parametrize("given", ["photo.png", b"bytes", 3, [[1, 2], [3, 4]], None])
+def test_what_is_no_picture_is_not_written(given: object, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="give Pictures or NumPy arrays"):
+        images.write(tmp_path / "a.png", given)
+    assert not (tmp_path / "a.png").exists()
