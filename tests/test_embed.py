@@ -320,6 +320,8 @@ def test_the_command_line_refuses_in_one_line(
     maps = tmp_path / "maps.png"
     command.refused("embed", spatial, classes, "--features", maps, "--json", "-", says="add -o")
     command.refused("embed", spatial, classes, "-o", "-", says="give -o a file")
+    one = next(classes.rglob("*.png"))
+    command.refused("embed", spatial, one, "-o", out, "--split", "train", says="has no train part")
     assert not out.exists()
 
 

@@ -204,6 +204,14 @@ def test_a_spatial_code_makes_pictures_of_any_size(size: tuple[int, int], tmp_pa
         assert {picture.shape for row in grid.rows for picture in row} == {(*size, 3)}
 
 
+def test_pictures_of_any_size_are_fitted_to_a_dense_code(learnt: Path, tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", [(20, 31), (9, 12), (40, 40)] * 4)
+    maker = Maker(learnt, data=data)
+    assert maker.reconstructions(2).rows[0][0].shape == (8, 8, 1)
+    with pytest.raises(DataError, match="differ in size"):
+        Maker(spatial(image_channels=3), data=data).reconstructions(2, split="train")
+
+
 def test_without_data_the_size_is_the_asked_one() -> None:
     assert Maker(spatial(), size=18).samples(1).rows[0][0].shape == (18, 18, 1)
     assert Maker(spatial()).samples(1).rows[0][0].shape == (64, 64, 1)
@@ -284,7 +292,6 @@ def test_samples_are_judged_beside_pictures(learnt: Path, tmp_path: Path, comman
         (["--frechet", "x"], "--data NAME"),
         (["-n", 0], "--count"),
         (["-n", 10**6], "from 1 to 10000"),
-        (["--reconstruct", "--data", "photographs", "--split", "train"], "differ in size"),
         (["--data", "nowhere"], "unknown data set 'nowhere'"),
         (["--interpolate", "--data", "digits", "--split", "tset"], "did you mean 'test'"),
     ],

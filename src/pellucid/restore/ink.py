@@ -97,7 +97,7 @@ def grey_cells(samples: NDArray[Any]) -> Plane:
     grey = np.empty((height + -height % CELL, width + -width % CELL), np.uint8)
     for rows in bands(height, width):
         mean = scaled(samples[rows]).mean(axis=2, dtype=np.float32)
-        grey[rows, :width] = np.rint(255 * mean.clip(0, 1))
+        grey[rows, :width] = np.rint(255 * np.nan_to_num(mean).clip(0, 1))
     grey[:height, width:] = grey[:height, width - 1 : width]
     grey[height:] = grey[height - 1]
     return grey

@@ -88,7 +88,9 @@ class Decoding:
         self.size = bound or (size or SIDE, size or SIDE)
         self.data = None
         if data is not None:
-            self.data = datasets.load(data, channels=self.model.image_channels, size=size)
+            # Whatever their size, pictures are fitted to a code that is bound to a square.
+            side = bound[0] if bound and bound[0] == bound[1] else size
+            self.data = datasets.load(data, channels=self.model.image_channels, size=side)
         if self.data and not bound and not size:
             high, wide = self._pictures("test").sizes[0].tolist()
             self.size = (high, wide)

@@ -82,6 +82,8 @@ def gallery(data: str | Path, split: str = "all") -> Gallery:
         )
     path = Path(data).expanduser()
     if path.is_file() and path.suffix.lower() != ".npz":
+        if split not in ("all", "test"):
+            raise DataError(f"{path} is one picture and has no {split} part; leave the split out")
         return Gallery((path,), (path.name,), ("test",))
     source = datasets.locate(data)
     if split != "all" and split not in source.splits:
