@@ -114,15 +114,15 @@ def keep_apart(outputs: Iterable[Path | None], data: str | None, model: str) -> 
 
     Args:
         outputs: None and `STREAM` are no files.
-        data: A file, a folder, or two with a colon between them; a name is no file.
-        model: As `data`.
+        data: A file, a folder, or two with a colon between them; a name is neither.
+        model: A file, a run folder or a name.
 
     Raises:
         OptionError: It tells the output.
     """
-    read = [Path(part) for part in (model, *((data or "").split(":") if data else []), data or "")]
-    files = {_real(path) for path in read if path.is_file()}
-    folders = [Path(_real(path)) for path in read if str(path) != "." and path.is_dir()]
+    read = [Path(part) for part in {data, *data.split(":")} if part] if data else []
+    files = {_real(path) for path in (Path(model), *read) if path.is_file()}
+    folders = [Path(_real(path)) for path in read if path.is_dir()]
     for output in outputs:
         if output is None or str(output) == STREAM:
             continue

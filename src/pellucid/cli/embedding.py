@@ -125,7 +125,7 @@ def embed(
         )
     if json_file and not coded:
         raise OptionError("--json tells of codes; add -o codes.npz or --scores, or leave it out")
-    keep_apart((out, map_file, neighbours, strips, features, json_file), data, model)
+    keep_apart((out, map_file, neighbours, strips, features), data, model)
     from pellucid.uses.code_scores import classes_of
     from pellucid.uses.code_scores import compared as judge
     from pellucid.uses.embed import coding, opened

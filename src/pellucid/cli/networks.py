@@ -166,7 +166,7 @@ def evaluate(
         )
         _tell(found, json_file)
         return
-    keep_apart((panel, json_file), data, model)
+    keep_apart((panel,), data, model)
     from pellucid.report.evaluate import evaluate as judge
 
     report = judge(

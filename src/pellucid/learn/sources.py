@@ -134,10 +134,8 @@ def in_three(split: Split, keys: Sequence[str] | None = None) -> dict[str, Split
 
 def placed(key: str) -> float:
     """Where a name stands between 0 and 1, by its hash: the same on every machine."""
-    return (
-        int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:4], "big")
-        / 2**32
-    )
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
 
 
 def hold_out(train: Split, count: int) -> dict[str, Split]:
