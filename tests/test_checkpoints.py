@@ -219,17 +219,6 @@ def test_a_codec_begins_one_with_more_blocks_that_does_the_same(tmp_path: Path, 
         begin(plain, tmp_path / "longer.safetensors")
 
 
-def test_a_network_begins_a_deeper_one_that_does_the_same(tmp_path: Path) -> None:
-    plain, deeper = unet(), create("unet", channels=(8, 16), blocks=1, unshuffle=2, deeper=2)
-    save(plain, tmp_path / "plain.safetensors")
-    begin(deeper, tmp_path / "plain.safetensors")
-    x = torch.rand(1, 1, 12, 12)
-    assert torch.equal(plain(x), deeper(x))
-    save(deeper, tmp_path / "deeper.safetensors")
-    with pytest.raises(CheckpointError, match=r"cannot begin this model: weight 'deeper\."):
-        begin(plain, tmp_path / "deeper.safetensors")
-
-
 @pytest.mark.parametrize("options", [{"channels": (8, 24)}, {"blocks": 2}, {"bias": True}])
 def test_another_design_cannot_begin_a_model(tmp_path: Path, options: dict[str, object]) -> None:
     save(unet(), tmp_path / "model.safetensors")

@@ -55,7 +55,6 @@ VARIANTS: list[tuple[str, dict[str, object]]] = [
     ("unet", {"channels": (4, 6), "down": "max", "up": "bilinear", "skip": "concat"}),
     ("unet", {"channels": (4, 6), "down": "avg", "up": "nearest", "norm": "group", "bias": True}),
     ("unet", {"channels": (4, 6), "residual": False, "output": "sigmoid", "loss": "bce"}),
-    ("unet", {"channels": (4, 6), "blocks": 1, "deeper": 2}),
     ("inpaint", {"channels": (4, 6), "blocks": 1}),
     ("inpaint", {"channels": (4, 6), "unshuffle": 2, "image_channels": 3}),
     (
@@ -361,9 +360,3 @@ def test_sizes_off_the_grid_are_filled_by_mirroring(size: tuple[int, int]) -> No
         )
         expected = x[0, 0].numpy()[rows][:, columns]
     assert np.array_equal(seen[0][0, 0].numpy(), expected)
-
-
-@pytest.mark.parametrize("deeper", [-1, 65])
-def test_a_number_of_blocks_in_the_middle_that_cannot_be_is_refused(deeper: int) -> None:
-    with pytest.raises(OptionError, match=f"deeper is {deeper}; the middle takes from 0 to 64"):
-        create("unet", deeper=deeper)

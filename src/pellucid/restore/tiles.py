@@ -25,7 +25,7 @@ SIDES = (512, 1024)
 between, where two thirds of the work are on a window's own ground and a network of 64 channels at
 full size still takes well under a gigabyte."""
 
-FARTHEST = 144
+FARTHEST = 128
 """Largest overlap on each side in pixels. What a network sees beyond it hardly moves a pixel, and
 windows would spend most of their time on each other's ground."""
 

@@ -70,7 +70,6 @@ class UNet(Restorer):
     Args:
         channels: Width of each level; one level more than there are halvings.
         blocks: Residual blocks at each level, on the way down and on the way up.
-        deeper: How many more there are in the middle, where they see furthest and cost least.
         kernel: Side of the convolutions, odd.
         unshuffle: Fold squares of this side into channels first (2 or 4), at a fraction of the
             cost; 1 leaves the image as it is.
@@ -88,14 +87,12 @@ class UNet(Restorer):
     """
 
     kind: ClassVar[str] = "unet"
-    may_lack: ClassVar[tuple[str, ...]] = ("deeper.",)
 
     def __init__(
         self,
         *,
         channels: tuple[int, ...] = (32, 64, 128),
         blocks: int = 2,
-        deeper: int = 0,
         kernel: int = 3,
         unshuffle: int = 1,
         down: Down = "stride",
@@ -112,7 +109,7 @@ class UNet(Restorer):
         widths = self.options["channels"] = tuple(channels)
         check_choices(down=down, up=up, norm=norm, activation=activation)
         check_widths(widths, kernel)
-        _check(up, skip, unshuffle, blocks, deeper, residual, output)
+        _check(up, skip, unshuffle, blocks, residual, output)
         super().__init__(
             image_channels=image_channels,
             multiple_of=unshuffle * 2 ** (len(widths) - 1),
@@ -122,11 +119,11 @@ class UNet(Restorer):
         self.residual = residual
         self.concatenates = skip == "concat"
 
-        def body(width: int, count: int = blocks) -> nn.Sequential:
+        def body(width: int) -> nn.Sequential:
             return nn.Sequential(
                 *(
                     Residual(width, kernel=kernel, bias=bias, norm=norm, activation=activation)
-                    for _ in range(count)
+                    for _ in range(blocks)
                 )
             )
 
@@ -139,7 +136,6 @@ class UNet(Restorer):
         self.encoder = nn.ModuleList(body(width) for width in widths[:-1])
         self.downs = nn.ModuleList(_down(down, fine, coarse, bias) for fine, coarse in pairs)
         self.middle = body(widths[-1])
-        self.deeper = body(widths[-1], deeper)
         self.ups = nn.ModuleList(_up(up, coarse, fine, bias) for fine, coarse in reversed(pairs))
         self.merges = nn.ModuleList(
             convolution(2 * fine, fine, kernel=1, bias=bias) if self.concatenates else nn.Identity()
@@ -173,7 +169,7 @@ class UNet(Restorer):
         for _ in range(halvings):
             reach.conv(kernel, 2 * blocks)
             reach.down()
-        reach.conv(kernel, 2 * (blocks + self.options.get("deeper", 0)))
+        reach.conv(kernel, 2 * blocks)
         for _ in range(halvings):
             reach.up()
             reach.conv(kernel, 2 * blocks)
@@ -193,7 +189,7 @@ class UNet(Restorer):
             features = body(features)
             skips.append(features)
             features = down(features)
-        features = self.deeper(self.middle(features))
+        features = self.middle(features)
         for up, merge, body in zip(self.ups, self.merges, self.decoder, strict=True):
             features, skipped = up(features), skips.pop()
             if self.concatenates:
@@ -218,9 +214,7 @@ def _up(how: PlainUp, inputs: int, outputs: int, bias: bool) -> nn.Module:
     return nn.Sequential(convolution(inputs, outputs, kernel=1, bias=bias), upsampling(how))
 
 
-def _check(
-    up: str, skip: str, unshuffle: int, blocks: int, deeper: int, residual: bool, output: str
-) -> None:
+def _check(up: str, skip: str, unshuffle: int, blocks: int, residual: bool, output: str) -> None:
     check_plain("unet", up)
     if skip not in ("add", "concat"):
         raise OptionError(f"skip is '{skip}'; 'add' and 'concat' are possible")
@@ -228,8 +222,6 @@ def _check(
         raise OptionError(f"unshuffle is {unshuffle}; 1, 2 and 4 are possible")
     if not 1 <= blocks <= 64:
         raise OptionError(f"blocks is {blocks}; every level takes from 1 to 64")
-    if not 0 <= deeper <= 64:
-        raise OptionError(f"deeper is {deeper}; the middle takes from 0 to 64 blocks more")
     if residual and output == "sigmoid":
         raise OptionError(
             "a residual output is a difference and cannot pass a sigmoid; "
