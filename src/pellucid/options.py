@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -107,40 +106,6 @@ def _place_of(path: Path | None, suffix: str, why: str) -> Path | None:
     if path is not None and path.suffix.lower() != suffix:
         raise OptionError(f"{why}; name it {path.with_suffix(suffix)}, not {path}")
     return path
-
-
-def keep_apart(outputs: Iterable[Path | None], data: str | None, model: str) -> None:
-    """Refuse to write over what is read, or two outputs into one file.
-
-    Args:
-        outputs: None and `STREAM` are no files.
-        data: A file, a folder, or two with a colon between them; a name is neither.
-        model: A file, a run folder or a name.
-
-    Raises:
-        OptionError: It tells the output.
-    """
-    read = [Path(part) for part in {data, *data.split(":")} if part] if data else []
-    files = {_real(path) for path in (Path(model), *read) if path.is_file()}
-    folders = [Path(_real(path)) for path in read if path.is_dir()]
-    for output in outputs:
-        if output is None or str(output) == STREAM:
-            continue
-        real = _real(output)
-        if real in files:
-            raise OptionError(
-                f"{output} is one of the inputs, or is asked for twice; give it another name"
-            )
-        if output.exists() and any(Path(real).is_relative_to(folder) for folder in folders):
-            raise OptionError(
-                f"{output} is there already, among what is read, and is not written over; give "
-                "another place"
-            )
-        files.add(real)
-
-
-def _real(path: Path) -> str:
-    return os.path.normcase(os.path.realpath(path))
 
 
 def place_of_json(path: Path | None) -> Path | None:

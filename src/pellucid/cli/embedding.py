@@ -17,7 +17,6 @@ from pellucid.options import (
     DeviceOption,
     JsonFile,
     Seed,
-    keep_apart,
     place_of_npz,
     place_of_png,
 )
@@ -125,12 +124,14 @@ def embed(
         )
     if json_file and not coded:
         raise OptionError("--json tells of codes; add -o codes.npz or --scores, or leave it out")
-    keep_apart((out, map_file, neighbours, strips, features), data, model)
+    from pellucid.restore.walk import keep_apart
     from pellucid.uses.code_scores import classes_of
     from pellucid.uses.code_scores import compared as judge
     from pellucid.uses.embed import coding, opened
     from pellucid.uses.embed import embed as encode
     from pellucid.uses.gallery import gallery
+
+    keep_apart((out, map_file, neighbours, strips, features), data, model)
 
     stream = sys.stderr if str(json_file) == STREAM else sys.stdout
     network: Any = coding(model) if coded else opened(model)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pellucid.errors import OptionError
-from pellucid.options import Device, DeviceOption, Seed, keep_apart, place_of_png
+from pellucid.options import Device, DeviceOption, Seed, place_of_png
 
 LARGEST = 256
 """Longest side of a picture in the grid; larger ones are reduced."""
@@ -68,9 +68,11 @@ def generate(
         raise OptionError("--reconstruct, --interpolate and --walk make different grids; give one")
     if frechet and (data is None or reconstruct or interpolate or walk):
         raise OptionError("--frechet compares samples with pictures; give --data NAME and no path")
-    keep_apart((out,), data, model)
     from pellucid.report.panel import panel
+    from pellucid.restore.walk import keep_apart
     from pellucid.uses.generate import Maker
+
+    keep_apart((out,), data, model)
 
     maker = Maker(
         model,

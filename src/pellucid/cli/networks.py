@@ -27,7 +27,6 @@ from pellucid.options import (
     JsonFile,
     Seed,
     Task,
-    keep_apart,
     place,
     place_of_png,
 )
@@ -166,8 +165,10 @@ def evaluate(
         )
         _tell(found, json_file)
         return
-    keep_apart((panel,), data, model)
     from pellucid.report.evaluate import evaluate as judge
+    from pellucid.restore.walk import keep_apart
+
+    keep_apart((panel,), data, model)
 
     report = judge(
         model,

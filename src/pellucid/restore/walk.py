@@ -8,7 +8,7 @@ the work for clean pictures.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -114,6 +114,36 @@ def plan(
 def identity(path: str) -> str:
     """The same text for every name of one file."""
     return os.path.normcase(os.path.realpath(path))
+
+
+def keep_apart(outputs: Iterable[Path | None], data: str | None, model: str) -> None:
+    """Refuse to write over what is read, or two outputs into one file.
+
+    Args:
+        outputs: None and `STREAM` are no files.
+        data: A file, a folder, or two with a colon between them; a name is neither.
+        model: A file, a run folder or a name.
+
+    Raises:
+        OptionError: It tells the output.
+    """
+    read = [Path(part) for part in {data, *data.split(":")} if part] if data else []
+    files = {identity(str(path)) for path in (Path(model), *read) if path.is_file()}
+    folders = [Path(identity(str(path))) for path in read if path.is_dir()]
+    for output in outputs:
+        if output is None or str(output) == STREAM:
+            continue
+        real = identity(str(output))
+        if real in files:
+            raise OptionError(
+                f"{output} is one of the inputs, or is asked for twice; give it another name"
+            )
+        if output.exists() and any(Path(real).is_relative_to(folder) for folder in folders):
+            raise OptionError(
+                f"{output} is there already, among what is read, and is not written over; give "
+                "another place"
+            )
+        files.add(real)
 
 
 def _key(path: str) -> str:
