@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -321,7 +320,8 @@ def cpu_seconds(*command: str) -> float:
 def test_help_comes_at_once() -> None:
     command = [sys.executable, "-m", "pellucid", "--help"]
     cpu_seconds(*command)  # writes the bytecode
-    used = statistics.median(cpu_seconds(*command) for _ in range(5))
+    # What else the machine does only adds to it, up to twice as much where cores are shared.
+    used = min(cpu_seconds(*command) for _ in range(5))
     assert used < 0.25, f"pellucid --help took {used:.3f} s of processor time"
 
 
