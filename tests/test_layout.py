@@ -33,7 +33,7 @@ ROOMS = (
 
 ORDER = {
     "images": "kinds directories exif files picture colours png standard tiff modality dicom "
-    "derived painting forms scans pdf sheets __init__",
+    "derived painting forms scans replacing pdf sheets __init__",
     "learn": "__init__ draws camera paper degrade damage metrics machine pictures downloads "
     "published remotes places known imagenet sources arrays folders clean_photos medical_images "
     "pages datasets pairs models.base models.layers models.blocks models.backbones models.conv "
@@ -73,7 +73,8 @@ HOMES = {
     "tifffile": "images.tiff",
     "pydicom": "images.modality images.dicom images.derived",
     "rapidfuzz": "report.reading",
-    "pikepdf": "images.painting images.forms images.scans images.pdf images.sheets",
+    "pikepdf": "images.painting images.forms images.scans images.replacing images.pdf "
+    "images.sheets",
     "pypdfium2": "images.painting",
     "imagecodecs": "images.tiff",
     "pydantic": "learn.recipes",

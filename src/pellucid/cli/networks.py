@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pellucid.cli.answers import save_json
+from pellucid.cli.answers import save_json, say
 from pellucid.errors import OptionError, unknown
 from pellucid.options import (
     STREAM,
@@ -30,6 +30,9 @@ from pellucid.options import (
     place,
     place_of_png,
 )
+
+FEW = 10
+"""Of fewer pictures a mean says little."""
 
 
 def demo(
@@ -78,10 +81,6 @@ def train(
         print(done.test.table())
     print(done.advice)
     print(f"model: {out / 'model.safetensors'}   curves: {out / 'curves.png'}")
-
-
-FEW = 10
-"""Of fewer pictures a mean says little."""
 
 
 def evaluate(
@@ -187,10 +186,9 @@ def evaluate(
     )
     _tell(report, json_file)
     if report.split == "test" and report.total < FEW:
-        print(
-            f"pellucid: the test part has {report.total} of the pictures of {data}; --split all "
-            "judges every one",
-            file=sys.stderr,
+        say(
+            f"the test part has {report.total} of the pictures of {data}; --split all judges every "
+            "one"
         )
     if panel:
         report.panel(panel)

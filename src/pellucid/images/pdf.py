@@ -21,7 +21,8 @@ from pellucid.images.files import DAMAGED, decoding
 from pellucid.images.forms import check, opened
 from pellucid.images.painting import instructions_of, rendered_page
 from pellucid.images.picture import Picture
-from pellucid.images.scans import Scan, find_scan, rendered_scan, stands
+from pellucid.images.replacing import stands
+from pellucid.images.scans import Scan, find_scan, rendered_scan
 
 TAIL_BYTES = 1024
 """In which a whole file has its mark of the end."""

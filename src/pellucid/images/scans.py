@@ -46,15 +46,6 @@ _SPECK = 1e-3
 _COLOURS = ("q", "Q", "gs", "g", "rg", "k", "cs", "sc", "scn")
 """What a mask's colour may depend on."""
 
-_ALTERING = {"gs", "W", "W*", "BDC"}
-"""What may show a picture otherwise than it is: transparency and masks, clipping, layers."""
-
-_BLOCK, _SAME = 32, 6.0
-"""Of 255: by no more do the means of blocks of two glances differ that show the same."""
-
-REPLACED = "/Pellucid"
-"""What a page calls the picture in the place of its scan."""
-
 _DRAWING = ("f", "F", "f*", "B", "B*", "b", "b*", "S", "s", "sh", "INLINE IMAGE")
 """Instructions that paint without text and named objects."""
 
@@ -337,59 +328,6 @@ def rendered_scan(pdf: Any, page: Any, instructions: Sequence[Any], scan: Scan, 
             body.append(pikepdf.unparse_content_stream([one]))
     sheet.Contents = alone.make_stream(b"\n".join(body))
     return painting(alone, 1.0, grey=grey)
-
-
-def stands(page: Any, instructions: Sequence[Any], scan: Scan, samples: Array) -> bool:
-    """Whether the page would look as it does with these samples in the place of its scan.
-
-    It would not where a picture is clipped, hidden in a layer, or painted through a mask or partly
-    transparent, which the samples show and the page would do once more.
-    """
-    told = {str(one.operator) for one in instructions}
-    if len(scan.draws) == 1 and not told & _ALTERING:
-        return True
-    pikepdf = optional("pikepdf", "pdf")
-    alone = pikepdf.new()
-    alone.pages.append(page)
-    sheet = alone.pages[0]
-    resources = pikepdf.Dictionary(dict(sheet.get_resources().items()))
-    resources.XObject = pikepdf.Dictionary(dict(resources.get("/XObject", {}).items()))
-    image = alone.make_stream(samples.tobytes())
-    image.Type, image.Subtype = pikepdf.Name.XObject, pikepdf.Name.Image
-    image.Height, image.Width, image.BitsPerComponent = *samples.shape[:2], 8
-    grey = samples.shape[2] == 1
-    image.ColorSpace = pikepdf.Name.DeviceGray if grey else pikepdf.Name.DeviceRGB
-    resources.XObject[REPLACED] = image
-    sheet.obj.Resources = resources
-    body = b"\n".join(replaced(instructions, scan))
-    after = pikepdf.parse_content_stream(alone.make_stream(body))
-    looks = [_blocks(glance(page, instructions)), _blocks(glance(sheet, after))]
-    return bool((np.abs(looks[0] - looks[1]) <= _SAME).all())
-
-
-def replaced(instructions: Sequence[Any], scan: Scan) -> list[bytes]:
-    """What paints a page with one picture, called `REPLACED`, in the place of its scan."""
-    pikepdf = optional("pikepdf", "pdf")
-    wide, high = scan.high - scan.low
-    place = np.array([[wide, 0, 0], [0, high, 0], [*scan.low, 1]])
-    first, *others = scan.draws
-    # What the page does to its units before the picture is undone, not taken out.
-    back = place @ np.linalg.inv(first.matrix)
-    return [
-        f"q {operands(back)} cm {REPLACED} Do Q".encode()
-        if index == first.index
-        else pikepdf.unparse_content_stream([one])
-        for index, one in enumerate(instructions)
-        if index not in {draw.index for draw in others}
-    ]
-
-
-def _blocks(look: Array) -> Matrix:
-    """Means of 32x32 pixels: how a picture is made smaller leaves them as they are."""
-    high, wide = (side // _BLOCK * _BLOCK for side in look.shape)
-    parts = look[:high, :wide].reshape(high // _BLOCK, _BLOCK, wide // _BLOCK, _BLOCK)
-    means: Matrix = parts.mean(axis=(1, 3))
-    return means
 
 
 def _snapped(matrix: Matrix) -> Matrix:

@@ -20,10 +20,11 @@ from PIL import Image
 from pellucid.errors import ImageError, optional
 from pellucid.images.files import decoding
 from pellucid.images.forms import lay_open
-from pellucid.images.painting import POINTS, add_page, instructions_of
+from pellucid.images.painting import POINTS, add_page
 from pellucid.images.pdf import Sheet, Source
 from pellucid.images.picture import Array, Picture
-from pellucid.images.scans import REPLACED, Scan, replaced
+from pellucid.images.replacing import REPLACED, make_room
+from pellucid.images.scans import Scan
 
 # pikepdf logs a traceback for metadata that are no XMP; they say nothing, and that is all.
 logging.getLogger("pikepdf").addHandler(logging.NullHandler())
@@ -154,7 +155,7 @@ def _append(spool: _Spool, picture: Picture) -> None:
 
 def _replace(spool: _Spool, sheet: Sheet, scan: Scan, picture: Picture) -> None:
     """The picture in place of the scan that it was."""
-    pikepdf, page = spool.pikepdf, spool.pdf.pages[sheet.index]
+    page = spool.pdf.pages[sheet.index]
     if (picture.width, picture.height) != scan.size:
         raise ImageError(
             f"{sheet.source.name}, page {sheet.index + 1}: a picture of {picture.width}x"
@@ -162,12 +163,7 @@ def _replace(spool: _Spool, sheet: Sheet, scan: Scan, picture: Picture) -> None:
         )
     if sheet.apart is not None:
         lay_open(spool.pdf, page)
-    body = replaced(instructions_of(page), scan)
-    page.Contents = spool.pdf.make_stream(b"\n".join(body))
-    # Pages may share their resources, and the others keep what they had.
-    resources = pikepdf.Dictionary(dict(page.get_resources().items()))
-    resources.XObject = pikepdf.Dictionary(dict(resources.get("/XObject", {}).items()))
-    page.Resources = resources
+    make_room(spool.pdf, page, scan)
     spool.put(page, REPLACED, picture, scan.stored)
 
 

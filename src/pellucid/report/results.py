@@ -137,6 +137,7 @@ class Report:
             "data": self.data,
             "split": self.split,
             "damage": self.damage,
+            "partners": self.partners,
             "protocol": self.protocol,
             "clipped": self.clipped,
             "rounded": self.rounded,
