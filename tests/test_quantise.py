@@ -223,12 +223,14 @@ def test_what_is_felt_stays_in_float_until_little_is_lost(made, tmp_path, monkey
     monkeypatch.setattr(quantiser, "LIMIT", np.inf)
     loss = max(quantise(network(), tmp_path / "whole.onnx", data=DATA).loss_db.values())
     assert loss > 0.001
-    monkeypatch.setattr(quantiser, "LIMIT", 0.5 * loss)
+    # What two of five bring is a third of it on one processor and a half on another.
+    limit = 0.8 * loss
+    monkeypatch.setattr(quantiser, "LIMIT", limit)
     path = tmp_path / "m.onnx"
     said = quantise(network(), path, data=DATA)
     left = set(zoo.card(path)["int8"]["float"]) & set(names)
     assert 1 <= len(left) <= len(names) // 2
-    assert max(said.loss_db.values()) <= 0.5 * loss
+    assert max(said.loss_db.values()) <= limit
     assert path.stat().st_size > made[1].stat().st_size
 
 
