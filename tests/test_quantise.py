@@ -223,8 +223,9 @@ def test_what_is_felt_stays_in_float_until_little_is_lost(made, tmp_path, monkey
     monkeypatch.setattr(quantiser, "LIMIT", np.inf)
     loss = max(quantise(network(), tmp_path / "whole.onnx", data=DATA).loss_db.values())
     assert loss > 0.001
-    # What two of five bring is a third of it on one processor and a half on another.
-    limit = 0.8 * loss
+    # Where products of 8 bits are exact, two of the five in float leave 0.67 of it (the best pair
+    # 0.56) and one leaves 0.89.
+    limit = 0.7 * loss
     monkeypatch.setattr(quantiser, "LIMIT", limit)
     path = tmp_path / "m.onnx"
     said = quantise(network(), path, data=DATA)
